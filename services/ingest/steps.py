@@ -1,0 +1,190 @@
+"""What ingest does with a file; each step may run twice and then finds its work done."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+from acaflow import storage
+from acaflow.archive.l0_index import Change, L0File, L0Index, Verdict, read_l0_file
+from acaflow.errors import ArchiveConflictError, DataError, MissingDataError, SchemaError
+from acaflow.runtime import messages, quarantine
+from acaflow.runtime.runs import Context, Skipped
+
+KEEP_BACKUPS = 7
+"""Copies of the ledger that stay."""
+
+
+def aca_l0_file(
+    ctx: Context, path: str, sha256: str, size: int, slot: int, filetime: int
+) -> Skipped | None:
+    """Validate a level-0 image file and add it to the archive (aca-archive 3.4).
+
+    Parameters
+    ----------
+    path : str
+        Home-relative path of the taken file.
+    sha256, size
+        Of the file as delivered.
+    slot, filetime : int
+        As the name says; the content is checked against the name.
+    """
+    delivered = ctx.input(path, sha256)
+    name = messages.original_name(path)
+    staged = ctx.stage(name)
+    shutil.copyfile(delivered, staged)
+    record = read_l0_file(staged, name)
+    if not name.endswith(".gz"):
+        packed = ctx.stage(record.filename)
+        storage.gzip_file(staged, packed)
+        staged = packed
+
+    ctx.fence(f"aca0:{slot}")
+    root = ctx.home.archive / "aca0"
+    with L0Index(root) as index:
+        verdict = index.compare(record)
+        if verdict is Verdict.SAME:
+            return Skipped(f"already archived: {record.filename} with the same content")
+        if verdict is Verdict.CONFLICT:
+            raise ArchiveConflictError(
+                f"{record.filename} is archived with other content of later or equal DATE;"
+                f" this copy of {record.date} is not used"
+            )
+        target = root / record.path
+        if verdict is Verdict.REPLACES:
+            _keep_replaced(ctx, target, record)
+        ctx.place(staged, target)
+        change = index.commit(record, ctx.provenance)
+    ctx.publish("aca_l0", target)
+    _announce(ctx, record, change)
+    return None
+
+
+def _keep_replaced(ctx: Context, target: Path, record: L0File) -> None:
+    """Link the copy that is about to be replaced into quarantine."""
+    why = {
+        "id": ctx.claim.job_id,
+        "error_class": "Replaced",
+        "error_text": f"replaced by the copy of {record.date}; kept here, not used any more",
+    }
+    if target.exists():
+        quarantine.keep_copy(ctx.home, ctx.claim.event_id, target.name, target, why)
+
+
+def _announce(ctx: Context, record: L0File, change: Change) -> None:
+    ctx.log.info(
+        "%s: %d rows of %dx%d, slot %d, revision %s; active %s, superseded %s",
+        record.filename,
+        record.rows,
+        record.imgsize,
+        record.imgsize,
+        record.slot,
+        record.revision,
+        ", ".join(change.activated) or "none",
+        ", ".join(change.superseded) or "none",
+    )
+    payload = messages.AcaL0Updated(
+        record.slot, record.time_min, record.time_max, (record.filename,)
+    )
+    ctx.emit("aca_l0.updated", f"aca0:{record.slot}", payload)
+
+
+def unknown_file(ctx: Context, path: str, sha256: str, size: int) -> None:
+    """Refuse a file that no rule knows, saying which names are known."""
+    ctx.input(path, sha256)
+    name = messages.original_name(path)
+    raise SchemaError(
+        f"{name}: no rule knows this name; known: {messages.known_patterns()}", ctx.home.root / path
+    )
+
+
+def reindex_l0_file(ctx: Context, filename: str) -> None:
+    """Read one archived level-0 file again, renew its index row, and settle its neighbours."""
+    root = ctx.home.archive / "aca0"
+    with L0Index(root) as index:
+        known = index.get(filename)
+        if known is None:
+            raise MissingDataError(f"{filename} is not in the archive {root.name}")
+        record = read_l0_file(root / known.path, known.filename)
+        ctx.fence(f"aca0:{record.slot}")
+        change = index.commit(record, ctx.provenance)
+    ctx.publish("aca_l0", root / record.path)
+    _announce(ctx, record, change)
+
+
+def reconcile(ctx: Context, checksums: bool) -> Skipped | None:
+    """Compare the level-0 archive on disk with its index; index what a crash left unindexed.
+
+    Parameters
+    ----------
+    checksums : bool
+        Also read every file and compare its checksum.
+
+    Raises
+    ------
+    DataError
+        Files are missing, altered or cannot be used: a person must look.
+    """
+    root = ctx.home.archive / "aca0"
+    if not root.exists():
+        return Skipped("the level-0 archive is empty")
+    with L0Index(root) as index:
+        found = index.audit(contents=checksums)
+        unusable = [
+            problem for path in found.unindexed if (problem := _index_unindexed(ctx, index, path))
+        ]
+        repaired = len(found.unindexed) - len(unusable)
+    for title, names in (
+        ("missing on disk", found.missing),
+        ("altered on disk", found.altered),
+        ("inconsistent in the index", found.inconsistent),
+        ("unusable", unusable),
+    ):
+        for name in names:
+            ctx.log.error("%s: %s", title, name)
+    bad = [*found.missing, *found.altered, *found.inconsistent, *unusable]
+    if bad:
+        raise DataError(
+            f"{len(bad)} files of {root.name} need a person; the first: {bad[0]}"
+            " (the log of this job lists all)",
+            root,
+        )
+    return None if repaired else Skipped("disk and index agree")
+
+
+def _index_unindexed(ctx: Context, index: L0Index, path: Path) -> str:
+    """Index a file that a crash left between rename and commit; return what is wrong, if so."""
+    try:
+        record = read_l0_file(path, path.name)
+    except DataError as err:
+        return f"{path.name}: {err}"
+    ctx.fence(f"aca0:{record.slot}")
+    change = index.commit(record, ctx.provenance)
+    ctx.publish("aca_l0", path)
+    _announce(ctx, record, change)
+    return ""
+
+
+def backup_ledger(ctx: Context) -> Skipped | None:
+    """Write a copy of the SQLite ledger under ``state/backup``; keep the newest seven."""
+    ledger = ctx.runtime.ledger
+    if not ledger.is_sqlite or ledger.url.database is None:
+        return Skipped("the ledger is a PostgreSQL database; its server makes the backups")
+    folder = ctx.home.state / "backup"
+    storage.make_dirs(folder)
+    target = folder / time.strftime("ledger-%Y%j-%H%M%S.db", time.gmtime(ctx.claim.started_at))
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    with storage.translated(target):
+        connection = sqlite3.connect(ledger.url.database, timeout=30.0)
+        try:
+            connection.execute("VACUUM INTO ?", (str(part),))
+        finally:
+            connection.close()
+        storage.place(part, target)
+    for old in sorted(folder.glob("ledger-*.db"))[:-KEEP_BACKUPS]:
+        old.unlink()
+    ctx.log.info("ledger copied to %s, %d bytes", target.name, target.stat().st_size)
+    return None

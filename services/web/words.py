@@ -1,0 +1,216 @@
+"""How pages write things: times, states, links, numbers, sentences (design 6, 7)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, current_app, g, request, url_for
+from markupsafe import Markup, escape
+
+from acaflow import __version__
+from acaflow.runtime import reading
+from acaflow.runtime.messages import EVENTS, QUEUES, TASKS
+from acaflow.runtime.reading import Code, JobRef, Moment, Sentence
+
+if TYPE_CHECKING:
+    from acaflow.runtime.runs import Runtime
+
+PLACES = (
+    ("views.show_overview", "Overview", "o"),
+    ("views.show_jobs", "Jobs", "j"),
+    ("views.show_events", "Events", "e"),
+    ("views.show_quarantine", "Quarantine", "q"),
+    ("views.show_dead", "Dead", "d"),
+)
+"""The places that exist, in the order of the design, with their keys."""
+
+THIN = "\u202f"
+KINDS = {"file.aca_l0.arrived": "ACA level 0", "file.unknown.arrived": "Unknown name"}
+"""What a kind of arriving file is called in charts."""
+
+OUTCOMES = {
+    "ok": "done",
+    "running": "running",
+    "retry": "waiting",
+    "skipped": "skipped",
+    "cancelled": "cancelled",
+}
+"""Shape of an attempt's outcome; all others failed."""
+
+
+def runtime() -> Runtime:
+    """Return what the application works on."""
+    found: Runtime = current_app.extensions["acaflow"]["runtime"]
+    return found
+
+
+def user() -> str:
+    """Return the name for what is asked for here."""
+    return str(current_app.extensions["acaflow"]["user"])
+
+
+def digests() -> Mapping[str, str]:
+    """Return the content hashes of the static files."""
+    found: Mapping[str, str] = current_app.extensions["acaflow"]["digests"]
+    return found
+
+
+def iso(at: float) -> str:
+    """Return a time as ISO text to the second, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def when(at: float | None) -> Markup:
+    """Return a time with its ISO form on hover; an en dash for none."""
+    if at is None:
+        return Markup("–")
+    stamp = iso(at)
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        stamp, stamp[:-1].replace("T", " "), reading.moment(at)
+    )
+
+
+def clock(at: float) -> Markup:
+    """Return the hour and minute of a time."""
+    return Markup(time.strftime("%H:%M", time.gmtime(at)))
+
+
+def shape(name: str) -> Markup:
+    """Return one of the symbols that are inlined once per page."""
+    return Markup('<svg class="i" aria-hidden="true"><use href="#{}"/></svg>').format(name)
+
+
+def state(name: str, word: str = "") -> Markup:
+    """Return a state: shape, word, colour."""
+    return Markup('<span class="st {}">{}{}</span>').format(name, shape(name), word or name)
+
+
+def outcome(name: str) -> Markup:
+    """Return the outcome of an attempt."""
+    return state(OUTCOMES.get(name, "dead"), name)
+
+
+def job_link(identity: str) -> Markup:
+    """Return a link to a job by its last 8 digits."""
+    short = identity[-8:]
+    href = url_for("views.show_job", identity=short)
+    return Markup('<a class="id" href="{}" title="{}">{}</a>').format(href, identity, short)
+
+
+def subject_link(subject: str) -> Markup:
+    """Return a link to all jobs about a subject."""
+    href = url_for("views.show_jobs", subject=subject)
+    return Markup('<a href="{}">{}</a>').format(href, subject)
+
+
+def sentence(parts: Sentence) -> Markup:
+    """Return a sentence of the library with its links and times."""
+
+    def say(part: Any) -> Markup:
+        match part:
+            case JobRef(id=identity):
+                return Markup("job ") + job_link(identity)
+            case Moment(at=at):
+                return when(at)
+            case Code(text=words):
+                return Markup("<code>{}</code>").format(words)
+            case words:
+                return escape(words)
+
+    return Markup("").join(say(part) for part in parts)
+
+
+def number(value: float | None) -> str:
+    """Return a count with thousands by narrow space from 10 000 on; an en dash for none."""
+    if value is None:
+        return "–"
+    shown = f"{value:,}".replace(",", THIN) if value >= 10_000 else str(value)
+    return f"> {shown}" if value == reading.MANY else shown
+
+
+def took(seconds: float | None) -> str:
+    """Return a duration; an en dash for none."""
+    return "–" if seconds is None else reading.duration(seconds)
+
+
+def megabytes(size: int) -> Markup:
+    """Return a size in MB, exact on hover."""
+    shown = f"{size / 1e6:.3f}" if size < 1e6 else f"{size / 1e6:.1f}"
+    return Markup('<span title="{} bytes">{}</span>').format(f"{size:,}".replace(",", THIN), shown)
+
+
+def bars(values: Sequence[int], what: str) -> Markup:
+    """Return a word-sized bar chart of 24 hours, from zero to its own maximum."""
+    most = max(values, default=0)
+    path = "".join(
+        f"M{4 * index + 0.5:g} 16v-{max(15 * value / most, 1):.1f}h3v{max(15 * value / most, 1):.1f}z"
+        for index, value in enumerate(values)
+        if value
+    )
+    label = f"{what} in each of the last 24 hours, highest {most}" if most else f"{what}: none"
+    return Markup(
+        '<svg class="spark" viewBox="0 0 96 16" role="img" aria-label="{}">'
+        '<path class="b0" d="{}"/></svg>'
+    ).format(label, path)
+
+
+def short_name(task: str) -> str:
+    """Return the verb of a task without its queue."""
+    return task.partition(".")[2] or task
+
+
+def arguments(values: Mapping[str, Any]) -> str:
+    """Return arguments as one line to read and copy."""
+    return " ".join(f"{name}={value}" for name, value in values.items()) or "none"
+
+
+def where(**changes: Any) -> str:
+    """Return this page's address with some of its query changed; None takes a value out."""
+    query = {**request.args.to_dict(), **changes}
+    arguments = {name: value for name, value in query.items() if value not in (None, "")}
+    assert request.endpoint is not None
+    # A live part is made under its own address and shown on its page's.
+    endpoint = {"views.jobs_part": "views.show_jobs"}.get(request.endpoint, request.endpoint)
+    return url_for(endpoint, **(request.view_args or {}), **arguments)
+
+
+def _frame() -> dict[str, Any]:
+    """Return what the frame of every page shows."""
+    found = runtime()
+    theme = request.cookies.get("theme", "")
+    return {
+        "places": PLACES,
+        "dead_count": reading.dead_count(found.ledger),
+        "now": found.ledger.now(),
+        "theme": theme if theme in ("light", "dark") else "",
+        "version": __version__,
+        "user": user(),
+        "elapsed_ms": lambda: round((time.perf_counter() - g.started) * 1000),
+    }
+
+
+def register(app: Flask) -> None:
+    """Give the templates these words."""
+    app.jinja_env.filters.update(
+        when=when, took=took, number=number, megabytes=megabytes, sentence=sentence, iso=iso
+    )
+    app.jinja_env.globals.update(
+        state=state,
+        outcome=outcome,
+        shape=shape,
+        job_link=job_link,
+        subject_link=subject_link,
+        bars=bars,
+        clock=clock,
+        short_name=short_name,
+        arguments=arguments,
+        where=where,
+        KINDS=KINDS,
+        QUEUES=QUEUES,
+        TASKS=TASKS,
+        EVENTS=EVENTS,
+        MANY=reading.MANY,
+    )
+    app.context_processor(_frame)

@@ -1,0 +1,508 @@
+"""What causes what: event kinds, tasks, and the table between them.
+
+An event kind is a frozen dataclass of its payload and names its subscribers; a task has a queue,
+a dataclass of its arguments (the forms and the command line are made from it), limits, and
+rules for locks and coalescing. A kind without subscriber is recorded and causes nothing.
+
+To add a task: write its arguments and `Task` here, name it as subscriber of an event kind (or
+set ``manual``), and bind a step to it in ``services/<queue>/tasks.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import PurePosixPath
+from typing import Any, get_type_hints
+
+from acaflow import paths
+from acaflow.errors import InputError
+from acaflow.runtime.records import NewEvent, NewJob, canonical_json, new_id
+
+__all__ = [
+    "EVENTS",
+    "QUEUES",
+    "SCHEDULE",
+    "TASKS",
+    "EventKind",
+    "Queue",
+    "Task",
+    "file_event",
+    "manual_event",
+    "new_event",
+    "operator_event",
+    "tick_event",
+]
+
+PERSON, ARRIVAL, DERIVED, HOUSEKEEPING = 0, 3, 6, 9
+"""Priorities; 0 goes first (Celery's four default steps on Redis)."""
+
+MAX_PAYLOAD = 16 * 1024
+"""Bytes of an event's payload: ids and paths only, never data."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Limits of the processes that serve a queue (task-queue 9)."""
+
+    soft_s: int
+    hard_s: int
+    concurrency: int
+    max_tasks_per_child: int
+    max_memory_kb: int
+    max_attempts: int = 5
+    backoff_s: float = 10.0
+    backoff_cap_s: float = 3600.0
+
+
+QUEUES = {
+    "ingest": Queue(900, 1200, 2, 200, 1_500_000),
+    "dark_cal": Queue(1800, 2400, 1, 20, 3_000_000),
+    "stats": Queue(1200, 1800, 2, 200, 1_500_000),
+    "vv": Queue(1800, 2400, 1, 50, 2_000_000),
+    "missions": Queue(10800, 14400, 2, 50, 1_000_000, 8, 60.0, 21600.0),
+}
+
+
+# --- tasks ---
+
+
+@dataclass(frozen=True)
+class FileArgs:
+    """A file in hand: home-relative path, SHA-256 and size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class L0FileArgs(FileArgs):
+    """A level-0 image file: slot and integer TSTART (CXC s) of its name."""
+
+    slot: int
+    filetime: int
+
+
+@dataclass(frozen=True)
+class ReconcileArgs:
+    """What the comparison of disk and index looks at."""
+
+    checksums: bool = field(
+        default=False, metadata={"help": "read every file and compare its checksum (slow)"}
+    )
+
+
+@dataclass(frozen=True)
+class ReindexArgs:
+    """One archived level-0 file."""
+
+    filename: str = field(
+        metadata={"help": "name in the archive, for example acaf686111014N001_0_img0.fits.gz"}
+    )
+
+
+@dataclass(frozen=True)
+class NoArgs:
+    """A task without arguments."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of job.
+
+    Attributes
+    ----------
+    name, queue : str
+        ``<service>.<verb_object>``; the queue is the service.
+    args : type
+        Frozen dataclass; anything else in a job is refused before its step runs.
+    summary : str
+        One line for forms and help.
+    lock, coalesce : str, optional
+        Keys, with argument names in braces. A coalesced task reads the state of the archive,
+        never the payload of its event, and has a lock.
+    debounce_s : float
+        Delay of a coalesced job, moved on by each further trigger for at most 10 minutes.
+    manual : bool
+        People may queue it.
+    algorithm_version : int
+        Raised when results change; part of the key of a manual request.
+    """
+
+    name: str
+    queue: str
+    args: type[Any]
+    summary: str
+    priority: int = ARRIVAL
+    lock: str | None = None
+    coalesce: str | None = None
+    debounce_s: float = 0.0
+    manual: bool = False
+    algorithm_version: int = 1
+    soft_s: int | None = None
+    hard_s: int | None = None
+
+    def limits(self, after_timeout: bool = False) -> tuple[int, int]:
+        """Return the soft and hard time limit (s); doubled after a timeout, within the queue's."""
+        queue = QUEUES[self.queue]
+        factor = 2 if after_timeout else 1
+        soft = min(factor * (self.soft_s or queue.soft_s), queue.soft_s)
+        return soft, min(factor * (self.hard_s or queue.hard_s), queue.hard_s)
+
+
+def _by_name(*tasks: Task) -> dict[str, Task]:
+    return {task.name: task for task in tasks}
+
+
+TASKS = _by_name(
+    Task(
+        "ingest.aca_l0_file",
+        "ingest",
+        L0FileArgs,
+        "Validate a level-0 image file and add it to the archive",
+    ),
+    Task("ingest.unknown_file", "ingest", FileArgs, "Refuse a file whose name no rule knows"),
+    Task(
+        "ingest.reconcile",
+        "ingest",
+        ReconcileArgs,
+        "Compare the archive on disk with its index, and mend the index",
+        HOUSEKEEPING,
+        lock="ingest.reconcile",
+        coalesce="ingest.reconcile",
+        debounce_s=1.0,
+        manual=True,
+    ),
+    Task(
+        "ingest.reindex_l0_file",
+        "ingest",
+        ReindexArgs,
+        "Read one archived level-0 file again and renew its index row",
+        DERIVED,
+        manual=True,
+    ),
+    Task(
+        "ingest.backup_ledger",
+        "ingest",
+        NoArgs,
+        "Write a copy of the ledger (SQLite) under state/",
+        HOUSEKEEPING,
+        lock="ingest.backup_ledger",
+        manual=True,
+    ),
+)
+
+
+# --- events ---
+
+
+@dataclass(frozen=True)
+class AcaL0Updated:
+    """The level-0 archive changed between two times (CXC s) of a slot."""
+
+    slot: int
+    tstart: float
+    tstop: float
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JobRequested:
+    """A person (or a backfill) wants one job."""
+
+    task: str
+    args: Mapping[str, Any]
+    user: str
+    not_before: float | None = None
+    batch_id: str | None = None
+
+
+@dataclass(frozen=True)
+class JobDead:
+    """A job gave up; for notification only."""
+
+    job_id: str
+    error_class: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A schedule entry is due; the slot counts its periods since 1970."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class OperatorDid:
+    """A person changed a job; the record of who did what, and why."""
+
+    user: str
+    jobs: tuple[str, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class EventKind:
+    """A kind of fact and who works on it."""
+
+    kind: str
+    payload: type[Any]
+    emitted_by: str
+    subscribers: tuple[str, ...] = ()
+    schema: int = 1
+
+
+SCHEDULE = {"reconcile": 86400.0, "backup_ledger": 86400.0}
+"""Schedule entries and their periods (s); the relay fires ``schedule.tick.<name>``."""
+
+EVENTS = {
+    item.kind: item
+    for item in (
+        EventKind("file.aca_l0.arrived", L0FileArgs, "watcher", ("ingest.aca_l0_file",)),
+        EventKind("file.unknown.arrived", FileArgs, "watcher", ("ingest.unknown_file",)),
+        EventKind("aca_l0.updated", AcaL0Updated, "ingest"),
+        EventKind("job.requested", JobRequested, "web, command line"),
+        EventKind("job.dead", JobDead, "ledger"),
+        EventKind("schedule.tick.reconcile", Tick, "relay", ("ingest.reconcile",)),
+        EventKind("schedule.tick.backup_ledger", Tick, "relay", ("ingest.backup_ledger",)),
+        EventKind("operator.cancel", OperatorDid, "web, command line"),
+        EventKind("operator.requeue", OperatorDid, "web, command line"),
+        EventKind("operator.undo", OperatorDid, "web, command line"),
+        EventKind("operator.drop", OperatorDid, "web, command line"),
+        EventKind("operator.priority", OperatorDid, "web, command line"),
+    )
+}
+
+
+def new_event(
+    kind: str,
+    subject: str,
+    payload: Any,
+    source: str,
+    identity: str,
+    **more: Any,
+) -> NewEvent:
+    """Make an event with the jobs of its subscribers.
+
+    Parameters
+    ----------
+    kind, subject, source : str
+        Name in `EVENTS`; what it is about (``kind:name``); who says so.
+    payload : object
+        Instance of the kind's payload dataclass.
+    identity : str
+        What makes the fact this fact: the same kind, subject and identity is recorded once.
+    **more
+        Further fields of `NewEvent`.
+    """
+    entry = EVENTS[kind]
+    if type(payload) is not entry.payload:
+        raise InputError(f"event {kind} carries {entry.payload.__name__}, not {payload!r}")
+    body = {item.name: getattr(payload, item.name) for item in fields(payload)}
+    if len(canonical_json(body).encode()) > MAX_PAYLOAD:
+        raise InputError(f"event {kind} of {subject}: payload above {MAX_PAYLOAD} bytes")
+    more.setdefault("jobs", [_job(TASKS[name], body, subject) for name in entry.subscribers])
+    return NewEvent(
+        kind=kind,
+        schema=entry.schema,
+        dedupe_key=hashlib.sha256("|".join((kind, subject, identity)).encode()).hexdigest(),
+        subject=subject,
+        payload=body,
+        source=source,
+        **more,
+    )
+
+
+def _job(task: Task, values: Mapping[str, Any], subject: str, **more: Any) -> NewJob:
+    """Make the job of a task from an event's payload: the fields that its arguments name."""
+    names = {item.name for item in fields(task.args)}
+    args = {name: value for name, value in values.items() if name in names}
+    defaults = {
+        item.name: item.default for item in fields(task.args) if item.default is not MISSING
+    }
+    named = {**defaults, **args}
+    more = {"priority": task.priority, "max_attempts": QUEUES[task.queue].max_attempts, **more}
+    return NewJob(
+        task=task.name,
+        queue=task.queue,
+        args=args,
+        subject=subject,
+        lock_key=task.lock and task.lock.format(**named),
+        coalesce_key=task.coalesce and task.coalesce.format(**named),
+        delay_s=more.pop("delay_s", task.debounce_s),
+        **more,
+    )
+
+
+# --- arrivals ---
+
+
+def _l0_fields(name: str) -> tuple[str, dict[str, Any]]:
+    parsed = paths.parse_l0_name(name)
+    return f"aca0:{parsed.slot}", {"slot": parsed.slot, "filetime": parsed.filetime}
+
+
+ARRIVALS: tuple[tuple[re.Pattern[str], str, Callable[[str], tuple[str, dict[str, Any]]]], ...] = (
+    (paths.L0_NAME, "file.aca_l0.arrived", _l0_fields),
+)
+"""Name pattern, event kind, and what the name says; the watcher opens no file."""
+
+
+def file_event(
+    name: str, path: str, sha256: str, size: int, source: str, *, force: bool = False, **more: Any
+) -> NewEvent:
+    """Make the arrival event of a file: everything but the checksum comes from its name.
+
+    Parameters
+    ----------
+    name : str
+        Base name under which it was delivered.
+    path : str
+        Where it is now, relative to the home.
+    sha256 : str
+        Of its bytes as delivered.
+    size : int
+        Bytes.
+    force : bool
+        Make a new event even if these bytes are known under this name.
+    """
+    kind, subject = "file.unknown.arrived", f"file:{name}"
+    extra: dict[str, Any] = {}
+    for pattern, known, describe in ARRIVALS:
+        if pattern.fullmatch(name):
+            kind = known
+            subject, extra = describe(name)
+    payload = EVENTS[kind].payload(path=path, sha256=sha256, size=size, **extra)
+    identity = f"{name}|{sha256}" + (f"|{new_id()}" if force else "")
+    return new_event(kind, subject, payload, source, identity, **more)
+
+
+def known_patterns() -> str:
+    """Return the file names that some rule knows, for messages."""
+    return "acaf<TSTART>N<version>_<slot>_img0.fits[.gz] (ACA level-0 images)"
+
+
+def original_name(path: str) -> str:
+    """Return the delivered name of a taken file, ``inbox/.taken/<event id>.<name>``."""
+    return PurePosixPath(path).name.split(".", 1)[1]
+
+
+# --- requests, ticks, operators ---
+
+
+def parse_args(task: Task, values: Mapping[str, Any]) -> Any:
+    """Turn a mapping into the task's argument dataclass; InputError naming what is wrong.
+
+    Text is converted to the field's type (forms and command lines); anything else must have it.
+    """
+    hints = get_type_hints(task.args)
+    problems = [
+        f"{name} is not an argument of {task.name} (known: {', '.join(hints) or 'none'})"
+        for name in values
+        if name not in hints
+    ]
+    converted = {}
+    for item in fields(task.args):
+        if item.name not in values:
+            if item.default is MISSING:
+                problems.append(f"{task.name} needs {item.name} ({hints[item.name].__name__})")
+            continue
+        try:
+            converted[item.name] = _convert(values[item.name], hints[item.name])
+        except ValueError:
+            wanted = hints[item.name].__name__
+            problems.append(f"{item.name} = {values[item.name]!r} is not of type {wanted}")
+    if problems:
+        raise InputError("; ".join(problems))
+    return task.args(**converted)
+
+
+_BOOLS = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False}
+
+
+def _convert(value: Any, wanted: Any) -> Any:
+    if isinstance(value, str) and wanted is bool:
+        if value.lower() not in _BOOLS:
+            raise ValueError(value)
+        return _BOOLS[value.lower()]
+    if isinstance(value, str) and wanted in (int, float):
+        return wanted(value)
+    if type(value) is wanted or (wanted is float and type(value) is int):
+        return wanted(value)
+    raise ValueError(value)
+
+
+def manual_event(
+    task_name: str,
+    values: Mapping[str, Any],
+    user: str,
+    source: str,
+    *,
+    input_sha256: str = "",
+    force: bool = False,
+    not_before: float | None = None,
+    delay_s: float = 0.0,
+    batch_id: str | None = None,
+) -> NewEvent:
+    """Make the event by which a person (or a backfill) asks for one job.
+
+    The same task with the same arguments, input and algorithm is one request; ``force`` makes
+    another.
+
+    Raises
+    ------
+    InputError
+        Unknown task, one that people may not queue, or wrong arguments.
+    """
+    task = TASKS.get(task_name)
+    if task is None or not task.manual:
+        known = ", ".join(name for name, item in TASKS.items() if item.manual)
+        raise InputError(f"no task {task_name!r} that can be queued by hand; there are: {known}")
+    args = parse_args(task, values)
+    given = {item.name: getattr(args, item.name) for item in fields(args)}
+    identity = "|".join(
+        (canonical_json(given), input_sha256, str(task.algorithm_version), batch_id or "")
+    )
+    subject = given.get("subject") or f"task:{task_name}"
+    if "filename" in given:
+        subject = f"file:{given['filename']}"
+    wanted = _job(
+        task,
+        given,
+        subject,
+        priority=HOUSEKEEPING if batch_id else PERSON,
+        max_attempts=2,
+        delay_s=max(delay_s, 0.0),
+        batch_id=batch_id,
+        requested_by=user,
+    )
+    return new_event(
+        "job.requested",
+        subject,
+        JobRequested(task_name, given, user, not_before, batch_id),
+        source,
+        f"{task_name}|{identity}" + (f"|{uuid.uuid4()}" if force else ""),
+        jobs=[wanted],
+    )
+
+
+def tick_event(name: str, slot: int) -> NewEvent:
+    """Make the event of one slot of a schedule entry; a second relay makes the same one."""
+    return new_event(
+        f"schedule.tick.{name}", f"schedule:{name}", Tick(slot), f"schedule:{name}", str(slot)
+    )
+
+
+def operator_event(
+    action: str, job_ids: tuple[str, ...], user: str, source: str, reason: str = ""
+) -> NewEvent:
+    """Make the record of what a person did to jobs (``cancel``, ``requeue``, ``undo`` …)."""
+    subject = f"job:{job_ids[0]}" if len(job_ids) == 1 else f"jobs:{len(job_ids)}"
+    shown = job_ids[:200]  # a bulk of thousands is found by its batch id
+    return new_event(
+        f"operator.{action}", subject, OperatorDid(user, shown, reason), source, new_id()
+    )

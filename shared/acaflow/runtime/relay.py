@@ -1,0 +1,229 @@
+"""What keeps jobs moving: lost ones back, due ones sent, the schedule fired, old rows pruned.
+
+Each duty is one function of a short transaction of its own; each of its changes is conditional,
+so a second relay is harmless and nobody is elected.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import text
+
+from acaflow import config
+from acaflow.errors import AcaflowError, LeaseLostError
+from acaflow.runtime import messages, quarantine, runs
+from acaflow.runtime.processes import host_id, is_alive
+from acaflow.runtime.records import Claim, Hint
+from acaflow.runtime.watch import Watcher
+
+__all__ = ["Relay", "run_relay"]
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+BEAT_S = 10.0
+SILENT_S = 60.0
+"""A worker on another host that has not beaten for so long is gone."""
+
+GRACE_S = 60.0
+"""Added to the hard limit of a queue before a running job counts as lost."""
+
+FULL = 2000
+PRUNE_S = 3600.0
+PRUNE_BATCH = 1000
+
+_RUNNING = text("""
+SELECT id AS job_id, attempts AS n, max_attempts, task, queue, args, subject, lock_key, event_id,
+    priority, started_at, owner FROM job WHERE state = 'running'
+""")
+_PROCESS = text("SELECT name, host, pid, pid_start, beat FROM process")
+
+
+class Relay:
+    """The duties of the relay process.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        Ledger and transport.
+    clock : callable, optional
+        Epoch seconds for the schedule; tests replace it.
+    """
+
+    def __init__(self, runtime: runs.Runtime, clock: Callable[[], float] = time.time) -> None:
+        self.runtime = runtime
+        self.clock = clock
+        self._ticked: dict[str, int] = {}
+        self._next_beat = self._next_prune = 0.0
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Tick once a second until `stop` is set."""
+        log.info("relay ready")
+        while not self.stop.wait(TICK_S):
+            self.tick()
+        self.runtime.ledger.leave(self.runtime.me.name)
+
+    def tick(self) -> None:
+        """Do each duty once; a failing one is logged and does not stop the others."""
+        for duty in (self.beat, self.return_lost, self.send_due, self.fire_schedule, self.prune):
+            try:
+                duty()
+            except (AcaflowError, OSError) as err:
+                log.warning("relay: %s: %s", duty.__name__, err)
+            except Exception:
+                log.exception("relay: %s", duty.__name__)
+
+    def beat(self) -> None:
+        """Show that the relay lives."""
+        if time.monotonic() >= self._next_beat:
+            self.runtime.ledger.beat(self.runtime.me.row())
+            self._next_beat = time.monotonic() + BEAT_S
+
+    # --- (a) lost jobs ---
+
+    def return_lost(self) -> int:
+        """Give back jobs whose process is gone; return how many."""
+        ledger = self.runtime.ledger
+        with ledger.look() as connection:
+            rows = connection.execute(_RUNNING).mappings().all()
+            found = connection.execute(_PROCESS).mappings().all() if rows else []
+        processes = {row["name"]: row for row in found}
+        now = ledger.now() if rows else 0.0
+        count = 0
+        for row in rows:
+            cause = _loss(row, processes.get(str(row["owner"]).split("|")[0]), now)
+            if cause is not None:
+                count += self._give_back(_claim(row), cause)
+        return count
+
+    def _give_back(self, claim: Claim, cause: str) -> int:
+        result = runs.judge_loss(self.runtime, claim, cause)
+        try:
+            hints = self.runtime.ledger.finish(claim, result)
+        except LeaseLostError:
+            return 0  # it ended in between: its own word counts
+        log.warning("job %s, attempt %d: %s; now %s", claim.job_id, claim.n, cause, result.state)
+        self.runtime.transport.send(hints)
+        path = claim.args.get("path", "")
+        if result.state == "dead" and path.startswith("inbox/.taken/"):
+            quarantine.dispose(self.runtime, claim.event_id, path)
+        return 1
+
+    # --- (b) due jobs, (c) lost messages ---
+
+    def send_due(self) -> int:
+        """Send what is due and has no hint, and what was sent and never answered."""
+        sent = 0
+        for queue in messages.QUEUES:
+            depth = self.runtime.transport.depth(queue)
+            if depth is None:
+                continue  # no transport: the hints would be lost again
+            hints = self.runtime.ledger.release(queue, FULL - depth)
+            hints += self.runtime.ledger.resend(queue, FULL - depth - len(hints), depth == 0)
+            sent += self._send(hints)
+        return sent
+
+    def _send(self, hints: list[Hint]) -> int:
+        return self.runtime.transport.send(hints) if hints else 0
+
+    # --- (d) schedule ---
+
+    def fire_schedule(self) -> None:
+        """Record the tick of each entry whose slot has come; only the latest missed one."""
+        for name, period_s in messages.SCHEDULE.items():
+            slot = int(self.clock() // period_s)
+            if self._ticked.get(name) != slot:
+                self.runtime.record([messages.tick_event(name, slot)])
+                self._ticked[name] = slot
+
+    # --- (e) housekeeping ---
+
+    def prune(self) -> None:
+        """Hourly: drop what retention does not keep, and staged files of ended attempts."""
+        if time.monotonic() < self._next_prune:
+            return
+        self._next_prune = time.monotonic() + PRUNE_S
+        self.prune_ledger()
+        sweep_work(self.runtime)
+
+    def prune_ledger(self) -> int:
+        """Prune ended jobs beyond retention, with their logs; return how many."""
+        ledger = self.runtime.ledger
+        before = ledger.now() - 86400.0 * self.runtime.settings.retention_days
+        total = 0
+        for queue in messages.QUEUES:
+            while pairs := ledger.prunable(queue, before, PRUNE_BATCH):
+                for path in ledger.prune(pairs):
+                    (self.runtime.home.root / path).unlink(missing_ok=True)
+                total += len(pairs)
+        return total
+
+
+def _loss(row: Any, process: Any, now: float) -> str | None:
+    """Tell how a running job was lost, None if it was not."""
+    if now > row["started_at"] + messages.QUEUES[row["queue"]].hard_s + GRACE_S:
+        return "Timeout"
+    if process is None:
+        # A worker that ended in order forgets itself; whatever it left running is lost.
+        return "WorkerGone"
+    if process["host"] != host_id():
+        return "WorkerGone" if now - process["beat"] > SILENT_S else None
+    _, pid, start = row["owner"].split("|")
+    if is_alive(int(pid), float(start)):
+        return None
+    return "ProcessDied" if is_alive(process["pid"], process["pid_start"]) else "WorkerGone"
+
+
+def _claim(row: Any) -> Claim:
+    return Claim(**{**row, "args": json.loads(row["args"])})
+
+
+def sweep_work(runtime: runs.Runtime) -> int:
+    """Remove the staging folders of attempts that no longer run."""
+    with runtime.ledger.look() as connection:
+        rows = connection.execute(_RUNNING).mappings().all()
+    running = {f"{row['job_id']}.{row['n']}" for row in rows}
+    count = 0
+    for folder in runtime.home.work.iterdir():
+        old = folder.stat().st_mtime < time.time() - GRACE_S
+        if folder.name not in running and old and "." in folder.name:
+            shutil.rmtree(folder, ignore_errors=True)
+            count += 1
+    return count
+
+
+def run_relay(settings: config.Settings, *, relaying: bool = True, watching: bool = False) -> None:
+    """Run the relay, the watcher, or both in one process, until SIGTERM or Ctrl-C."""
+    kind = "relay" if relaying else "watch"
+    runtime = runs.open_runtime(kind, settings)
+    relay = Relay(runtime)
+    stops = [relay.stop]
+    threads = []
+    if watching:
+        watcher = Watcher(runtime)
+        stops.append(watcher.stop)
+        threads.append(threading.Thread(target=watcher.run, name="watcher"))
+
+    def stop(_number: int, _frame: Any) -> None:
+        for item in stops:
+            item.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    for thread in threads:
+        thread.start()
+    if relaying:
+        relay.run()
+    while not relay.stop.wait(TICK_S):
+        relay.beat()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,1 @@
+"""Realistic input files with known truth, for tests, benchmarks and the demonstration."""

@@ -1,0 +1,336 @@
+"""The bytes of a level-0 image file: header cards, binary table and checksums.
+
+Same keywords and columns, in the same order, as flight files (aca-archive 2.2 and 2.3).
+Written by hand because a library would sort, complete and date-stamp the header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["HEADER3_COLUMNS", "encode_l0"]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the binary table; `sizes` are the image sizes that have it."""
+
+    name: str
+    tform: str
+    comment: str
+    unit: str = ""
+    limits: tuple[int, int] | None = None
+    sizes: tuple[int, ...] = (4, 6, 8)
+
+    @property
+    def is_unsigned(self) -> bool:
+        """16-bit columns without sign are stored with an offset (TZERO)."""
+        return self.tform == "1U"
+
+
+def _header_columns(number: int, sizes: tuple[int, ...]) -> list[_Column]:
+    return [
+        _Column(f"IMGFID{number}", "1B", "image type", limits=(0, 1), sizes=sizes),
+        _Column(f"IMGNUM{number}", "1B", "image number (slot)", limits=(0, 7), sizes=sizes),
+        _Column(f"IMGFUNC{number}", "1B", "image function", limits=(0, 3), sizes=sizes),
+    ]
+
+
+_TYPE_COLUMNS = [
+    _Column("PIXTLM", "4A", "pixel telemetry type"),
+    _Column("BGDTYP", "4A", "background type"),
+]
+HEADER3_COLUMNS = [f"HD3TLM{kind}{word}" for kind in (6, 7) for word in range(2, 8)]
+_COLUMNS = [
+    _Column("TIME", "1D", "middle of integration", "s"),
+    _Column("QUALITY", "1J", "0 good, 1 bad"),
+    _Column("MJF", "1J", "major frame counter", limits=(0, 131071)),
+    _Column("MNF", "1J", "minor frame counter"),
+    _Column("END_INTEG_TIME", "1D", "end of integration", "s"),
+    _Column("INTEG", "1E", "integration time", "s"),
+    *_TYPE_COLUMNS,
+    _Column("GLBSTAT", "1B", "global status", limits=(0, 255)),
+    _Column("COMMCNT", "1B", "command count", limits=(0, 63)),
+    _Column("COMMPROG", "1B", "command progress", limits=(0, 63)),
+    *_header_columns(1, (4, 6, 8)),
+    _Column("IMGSTAT", "1B", "image status", limits=(0, 255)),
+    _Column("IMGROW0", "1I", "row of lower left pixel", limits=(-511, 512)),
+    _Column("IMGCOL0", "1I", "column of lower left pixel", limits=(-511, 512)),
+    _Column("IMGSCALE", "1U", "pixel scale", limits=(0, 1023)),
+    _Column("BGDAVG", "1U", "average background", "DN"),
+    *_header_columns(2, (6, 8)),
+    _Column("BGDRMS", "1U", "background RMS", "DN", sizes=(6, 8)),
+    _Column("TEMPCCD", "1E", "CCD", "K", sizes=(6, 8)),
+    _Column("TEMPHOUS", "1E", "AC housing", "K", sizes=(6, 8)),
+    _Column("TEMPPRIM", "1E", "lens cell", "K", sizes=(6, 8)),
+    _Column("TEMPSEC", "1E", "secondary mirror", "K", sizes=(6, 8)),
+    _Column("BGDSTAT", "1B", "background pixel status", limits=(0, 255), sizes=(6, 8)),
+    *_header_columns(3, (8,)),
+    *_header_columns(4, (8,)),
+    _Column("IMGRAW", "image", "pixels", "DN"),
+    *(_Column(name, "1B", "header 3 byte", sizes=(8,)) for name in HEADER3_COLUMNS),
+]
+
+_DTYPES = {
+    "1D": ">f8",
+    "1E": ">f4",
+    "1J": ">i4",
+    "1I": ">i2",
+    "1U": ">i2",
+    "1B": "u1",
+    "4A": "S4",
+}
+_TZERO = 32768
+
+
+def _columns(size: int, has_type_columns: bool) -> list[_Column]:
+    return [
+        column
+        for column in _COLUMNS
+        if size in column.sizes and (has_type_columns or column not in _TYPE_COLUMNS)
+    ]
+
+
+def _table(
+    n_rows: int, size: int, columns: list[_Column], values: Mapping[str, npt.ArrayLike]
+) -> bytes:
+    dtype = np.dtype(
+        [
+            (c.name, ">f4", (size, size)) if c.name == "IMGRAW" else (c.name, _DTYPES[c.tform])
+            for c in columns
+        ]
+    )
+    table = np.zeros(n_rows, dtype)
+    for column in columns:
+        value = np.asarray(values.get(column.name, 0))
+        table[column.name] = value - _TZERO if column.is_unsigned else value
+    return table.tobytes()
+
+
+Value = bool | int | float | str
+Cards = list[tuple[str, Value, str]]
+
+
+def _card(key: str, value: Value, comment: str) -> str:
+    match value:
+        case bool():
+            text = f"{'FT'[value]:>20}"
+        case int():
+            text = f"{value:>20}"
+        case float():
+            digits = f"{value:.15G}"
+            text = f"{digits if '.' in digits or 'E' in digits else digits + '.':>20}"
+        case str():
+            quoted = f"'{value:<8}'"
+            text = f"{quoted:<20}"
+    card = f"{key:<8}= {text} / {comment}" if comment else f"{key:<8}= {text}"
+    return f"{card[:80]:<80}"
+
+
+def _header(cards: Cards, history: str = "") -> bytes:
+    lines = [_card(*card) for card in cards]
+    if history:
+        lines.append(f"{'HISTORY ' + history:<80}")
+    lines.append(f"{'END':<80}")
+    return _padded("".join(lines).encode("ascii"), b" ")
+
+
+def _padded(block: bytes, fill: bytes) -> bytes:
+    return block + fill * (-len(block) % 2880)
+
+
+def _sum32(block: bytes, start: int = 0) -> int:
+    """Return the 32-bit ones' complement sum of FITS checksums."""
+    total = start + int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+_PUNCTUATION = frozenset(b":;<=>?@[\\]^_`")
+
+
+def _encode_checksum(total: int) -> bytes:
+    """Return the CHECKSUM text that brings the sum of an HDU from `total` to minus zero.
+
+    Each byte of the complement becomes four letters or digits that add up to it and stand four
+    places apart (FITS standard 4.0, appendix J).
+    """
+    text = bytearray(16)
+    for place, byte in enumerate((0xFFFFFFFF - total).to_bytes(4, "big")):
+        quarter = byte // 4 + ord("0")
+        letters = [quarter + byte % 4, quarter, quarter, quarter]
+        while _PUNCTUATION.intersection(letters):
+            for low in (0, 2):
+                if _PUNCTUATION.intersection(letters[low : low + 2]):
+                    letters[low] += 1
+                    letters[low + 1] -= 1
+        text[place::4] = bytes(letters)
+    return bytes(text[-1:] + text[:-1])
+
+
+def _sealed(header: bytes, data_sum: int) -> bytes:
+    """Put the CHECKSUM into a header that holds sixteen zeros in its place."""
+    total = _sum32(header, data_sum)
+    return header.replace(b"'" + b"0" * 16 + b"'", b"'" + _encode_checksum(total) + b"'", 1)
+
+
+_NOTE = "simulated by acaflow; not flight data"
+
+
+def _mission_cards() -> Cards:
+    return [
+        ("MISSION", "AXAF", "mission"),
+        ("TELESCOP", "CHANDRA", "telescope"),
+        ("INSTRUME", "PCAD", "instrument"),
+    ]
+
+
+def _primary_header(keywords: Mapping[str, Value]) -> bytes:
+    k = keywords
+    cards: Cards = [
+        ("SIMPLE", True, "FITS standard"),
+        ("BITPIX", 8, "bits per value"),
+        ("NAXIS", 0, "no data here"),
+        ("EXTEND", True, "a table follows"),
+        *_mission_cards(),
+        ("DATE", k["DATE"], "creation of the file (UTC)"),
+        ("DATE-OBS", k["DATE-OBS"], "start (TT)"),
+        ("DATE-END", k["DATE-END"], "stop (TT)"),
+        ("TIMESYS", "TT", "time system"),
+        ("CLOCKAPP", True, "clock correction applied"),
+        ("TIMEZERO", 0.0, "clock correction"),
+        ("TIMEUNIT", "s", "unit of times"),
+        ("MJDREF", 50814.0, "MJD of time zero"),
+        ("TSTART", k["TSTART"], "start of file"),
+        ("TSTOP", k["TSTOP"], "stop of file"),
+        ("ORIGIN", "ASC", ""),
+        ("CREATOR", "aise", ""),
+        ("CHECKSUM", "0" * 16, f"HDU checksum updated {k['DATE']}"),
+        ("DATASUM", "", "blank, as in flight files"),
+    ]
+    return _sealed(_header(cards), 0)
+
+
+def _column_cards(columns: list[_Column], size: int) -> Cards:
+    cards: Cards = []
+    for n, column in enumerate(columns, 1):
+        tform = f"{size * size}E" if column.name == "IMGRAW" else column.tform.replace("U", "I")
+        cards += [(f"TTYPE{n}", column.name, column.comment), (f"TFORM{n}", tform, "format")]
+        if column.unit:
+            cards.append((f"TUNIT{n}", column.unit, "unit"))
+        if column.name == "IMGRAW":
+            cards.append((f"TDIM{n}", f"({size},{size})", "shape"))
+        if column.limits:
+            cards.append((f"TLMIN{n}", column.limits[0], "smallest value"))
+            cards.append((f"TLMAX{n}", column.limits[1], "largest value"))
+        if column.is_unsigned:
+            cards.append((f"TZERO{n}", _TZERO, "offset of unsigned integers"))
+            cards.append((f"TSCAL{n}", 1, "not scaled"))
+    return cards
+
+
+def _table_header(
+    size: int,
+    columns: list[_Column],
+    keywords: Mapping[str, Value],
+    n_rows: int,
+    data: bytes,
+) -> bytes:
+    k = keywords
+    data_sum = _sum32(_padded(data, b"\0"))
+    cards: Cards = [
+        ("XTENSION", "BINTABLE", "binary table"),
+        ("BITPIX", 8, "bits per value"),
+        ("NAXIS", 2, "a table"),
+        ("NAXIS1", len(data) // n_rows, "bytes per row"),
+        ("NAXIS2", n_rows, "rows"),
+        ("PCOUNT", 0, "no heap"),
+        ("GCOUNT", 1, "one group"),
+        ("TFIELDS", len(columns), "columns"),
+        ("EXTNAME", "ACA_IMG0", "the same for every slot"),
+        ("ORIGIN", "ASC", ""),
+        ("CREATOR", "aise", ""),
+        ("ASCDSVER", "10.8", "processing system"),
+        ("TLMVER", "P014", "telemetry definition"),
+        ("REVISION", k["REVISION"], "processing version"),
+        ("CHECKSUM", "0" * 16, f"HDU checksum updated {k['DATE']}"),
+        ("DATASUM", str(data_sum), f"data unit checksum updated {k['DATE']}"),
+        ("CONTENT", "ACAIMG", "data product"),
+        ("HDUNAME", "ACADATA", ""),
+        ("HDUSPEC", "ACA Level 0 Data Products ICD Version 1.0", ""),
+        ("HDUDOC", "ASC-FITS-2.0: McDowell, Rots: ASC FITS File Designers Guide", ""),
+        ("HDUVERS", "1.0.0", ""),
+        ("HDUCLASS", "ASC", ""),
+        ("HDUCLAS1", "TEMPORALDATA", ""),
+        ("HDUCLAS2", "ACADATA", ""),
+        ("LONGSTRN", "OGIP 1.0", ""),
+        ("DATE", k["DATE"], "creation of the file (UTC)"),
+        ("DATE-OBS", k["DATE-OBS"], "start (TT)"),
+        ("DATE-END", k["DATE-END"], "stop (TT)"),
+        ("TIMESYS", "TT", "time system"),
+        ("MJDREF", 50814.0, "MJD of time zero"),
+        ("TIMEZERO", 0.0, "clock correction"),
+        ("TIMEUNIT", "s", "unit of times"),
+        ("BTIMNULL", k["BTIMNULL"], "time of VCDU count zero (s)"),
+        ("BTIMRATE", k["BTIMRATE"], "clock rate (s per count)"),
+        ("BTIMDRFT", 0.0, "clock drift (s per count^2)"),
+        ("BTIMCORR", 0.0, "rate correction (s)"),
+        ("TIMEREF", "LOCAL", "no light travel time"),
+        ("TASSIGN", "SATELLITE", "where times are assigned"),
+        ("CLOCKAPP", True, "clock correction applied"),
+        ("TIERRELA", 1.0e-9, "relative error of times"),
+        ("TIERABSO", 5.0e-5, "absolute error of times"),
+        ("TIMVERSN", "ASC-FITS-2.0", ""),
+        ("TSTART", k["TSTART"], "start of file"),
+        ("TSTOP", k["TSTOP"], "stop of file"),
+        ("STARTMJF", k["STARTMJF"], "major frame of the first row"),
+        ("STARTMNF", k["STARTMNF"], "minor frame of the first row"),
+        ("STARTOBT", 0.0, "on-board time"),
+        ("STOPMJF", k["STOPMJF"], "last major frame of the last row"),
+        ("STOPMNF", k["STOPMNF"], "last minor frame of the last row"),
+        ("TIMEPIXR", 0.0, "place of the time stamp in its bin"),
+        ("TIMEDEL", k["TIMEDEL"], "time between rows (s)"),
+        *_mission_cards(),
+        ("TLM_FMT", 2, "telemetry format"),
+        *_column_cards(columns, size),
+        ("HISTNUM", 1, ""),
+    ]
+    return _sealed(_header(cards, history=_NOTE), data_sum)
+
+
+def encode_l0(
+    size: int,
+    values: Mapping[str, npt.ArrayLike],
+    keywords: Mapping[str, Value],
+    has_type_columns: bool,
+) -> bytes:
+    """Return a level-0 image file, not compressed.
+
+    Parameters
+    ----------
+    size : int
+        Image size: 4, 6 or 8.
+    values : mapping of str to array_like
+        Column values, one per row or one for all; TIME must be there. Columns of other sizes
+        are left out, a column that is not here is zero (GLBSTAT, COMMPROG, IMGSTAT).
+    keywords : mapping of str to value
+        What differs from file to file: DATE, DATE-OBS, DATE-END, TSTART, TSTOP, TIMEDEL,
+        REVISION, BTIMNULL, BTIMRATE and STARTMJF, STARTMNF, STOPMJF, STOPMNF.
+    has_type_columns : bool
+        Write PIXTLM and BGDTYP.
+
+    Returns
+    -------
+    bytes
+        Primary HDU with a blank DATASUM and the table ACA_IMG0; all checksums are valid.
+    """
+    columns = _columns(size, has_type_columns)
+    n_rows = len(np.asarray(values["TIME"]))
+    data = _table(n_rows, size, columns, values)
+    header = _table_header(size, columns, keywords, n_rows, data)
+    return _primary_header(keywords) + header + _padded(data, b"\0")
