@@ -7,7 +7,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from acaflow import storage
+from acaflow import paths, storage
 from acaflow.archive.l0_index import Change, L0File, L0Index, Verdict, read_l0_file
 from acaflow.errors import ArchiveConflictError, DataError, MissingDataError, SchemaError
 from acaflow.runtime import messages, quarantine
@@ -70,7 +70,8 @@ def _keep_replaced(ctx: Context, target: Path, record: L0File) -> None:
         "error_text": f"replaced by the copy of {record.date}; kept here, not used any more",
     }
     if target.exists():
-        quarantine.keep_copy(ctx.home, ctx.claim.event_id, target.name, target, why)
+        # Not under the event's id: the delivery itself may come there, under the same name.
+        quarantine.keep_copy(ctx.home, ctx.claim.job_id, target.name, target, why)
 
 
 def _announce(ctx: Context, record: L0File, change: Change) -> None:
@@ -107,8 +108,8 @@ def reindex_l0_file(ctx: Context, filename: str) -> None:
         known = index.get(filename)
         if known is None:
             raise MissingDataError(f"{filename} is not in the archive {root.name}")
+        ctx.fence(f"aca0:{known.slot}")
         record = read_l0_file(root / known.path, known.filename)
-        ctx.fence(f"aca0:{record.slot}")
         change = index.commit(record, ctx.provenance)
     ctx.publish("aca_l0", root / record.path)
     _announce(ctx, record, change)
@@ -156,11 +157,13 @@ def reconcile(ctx: Context, checksums: bool) -> Skipped | None:
 
 def _index_unindexed(ctx: Context, index: L0Index, path: Path) -> str:
     """Index a file that a crash left between rename and commit; return what is wrong, if so."""
+    ctx.fence(f"aca0:{paths.parse_l0_name(path.name).slot}")
+    if index.get(path.name) is not None:
+        return ""  # it was being published and has its row by now
     try:
         record = read_l0_file(path, path.name)
     except DataError as err:
         return f"{path.name}: {err}"
-    ctx.fence(f"aca0:{record.slot}")
     change = index.commit(record, ctx.provenance)
     ctx.publish("aca_l0", path)
     _announce(ctx, record, change)

@@ -117,9 +117,7 @@ def _serve_static_by_content(app: Flask) -> None:
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in folder.iterdir()
     }
     app.extensions["acaflow"]["digests"] = digests
-    app.jinja_env.globals["static"] = lambda name: url_for(
-        "static", filename=name, v=digests[name]
-    )
+    app.jinja_env.globals["static"] = lambda name: url_for("static", filename=name, v=digests[name])
 
 
 # --- around each request ---

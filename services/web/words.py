@@ -137,17 +137,18 @@ def took(seconds: float | None) -> str:
 
 def megabytes(size: int) -> Markup:
     """Return a size in MB, exact on hover."""
-    shown = f"{size / 1e6:.3f}" if size < 1e6 else f"{size / 1e6:.1f}"
+    shown = f"{size / 1e6:.3f}"
     return Markup('<span title="{} bytes">{}</span>').format(f"{size:,}".replace(",", THIN), shown)
 
 
 def bars(values: Sequence[int], what: str) -> Markup:
     """Return a word-sized bar chart of 24 hours, from zero to its own maximum."""
     most = max(values, default=0)
+    heights = [max(15 * value / most, 1) if value else 0 for value in values]
     path = "".join(
-        f"M{4 * index + 0.5:g} 16v-{max(15 * value / most, 1):.1f}h3v{max(15 * value / most, 1):.1f}z"
-        for index, value in enumerate(values)
-        if value
+        f"M{4 * index + 0.5:g} 16v-{height:.1f}h3v{height:.1f}z"
+        for index, height in enumerate(heights)
+        if height
     )
     label = f"{what} in each of the last 24 hours, highest {most}" if most else f"{what}: none"
     return Markup(
@@ -187,6 +188,7 @@ def _frame() -> dict[str, Any]:
         "theme": theme if theme in ("light", "dark") else "",
         "version": __version__,
         "user": user(),
+        "request_number": g.number,
         "elapsed_ms": lambda: round((time.perf_counter() - g.started) * 1000),
     }
 
@@ -211,6 +213,6 @@ def register(app: Flask) -> None:
         QUEUES=QUEUES,
         TASKS=TASKS,
         EVENTS=EVENTS,
-        MANY=reading.MANY,
+        HOPELESS=reading.HOPELESS,
     )
     app.context_processor(_frame)

@@ -235,11 +235,24 @@ def read_sqlite(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise MissingDataError(f"no archive at {path.parent}: {path.name} does not exist")
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30.0)
-        connection.row_factory = sqlite3.Row
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+        return _open(f"file:{path}?mode=ro")
+    except sqlite3.OperationalError as err:
+        if "readonly" not in str(err):
+            raise AcaflowError(f"archive index {path} cannot be read: {err}") from err
     except sqlite3.Error as err:
         raise AcaflowError(f"archive index {path} cannot be read: {err}") from err
+    # A killed writer left a journal, which only a connection that may write can roll back.
+    try:
+        _open(f"file:{path}?mode=rw").close()
+        return _open(f"file:{path}?mode=ro")
+    except sqlite3.Error as err:
+        raise AcaflowError(f"archive index {path} needs recovery: {err}") from err
+
+
+def _open(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=30.0)
+    connection.row_factory = sqlite3.Row
+    connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
     return connection
 
 

@@ -7,6 +7,7 @@ The grid: row of VCDU counter ``BASE_COUNTER + frame`` ends its integration at
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import shutil
@@ -14,6 +15,7 @@ import shutil
 import numpy as np
 from astropy.io import fits
 
+from acaflow import storage
 from acaflow.archive.l0_index import L0Index, Verdict, read_l0_file
 
 BASE_TIME = 686_000_000.0
@@ -54,7 +56,7 @@ def l0_values(slot, imgsize, frame, rows, integ, time_shift):
     """Return name -> (TFORM, values) of all columns of that image size, in file order."""
     counter, ends = counters(frame, rows, imgsize), end_times(frame, rows, imgsize) + time_shift
     integs = np.full(rows, integ, np.float32)
-    same = lambda value: np.full(rows, value)  # noqa: E731
+    same = functools.partial(np.full, rows)
     columns = {
         "TIME": ("D", ends - integs.astype(float) / 2),
         "QUALITY": ("J", same(0)),
@@ -130,7 +132,7 @@ def make_l0_file(
         "REVISION": revision,
         "DATE": date,
         "TSTART": tstart,
-        "TSTOP": tstart + rows * step * MINOR_FRAME_S,
+        "TSTOP": tstart + max(rows, 1) * step * MINOR_FRAME_S,
         "STARTMJF": (BASE_COUNTER + frame) % 2**24 // 128,
         "STARTMNF": (BASE_COUNTER + frame) % 128,
         "STOPMJF": (BASE_COUNTER + frame + step * rows - 1) % 2**24 // 128,
@@ -172,7 +174,7 @@ def _column(name, column, imgsize):
     form, values = column
     if form == "U":
         return fits.Column(name, "I", bzero=32768, array=np.asarray(values, np.uint16))
-    dim = f"({imgsize},{imgsize})" if form == f"{imgsize**2}E" else None
+    dim = f"({imgsize},{imgsize})" if form[:-1] == str(imgsize**2) else None
     return fits.Column(name, form, dim=dim, array=values)
 
 
@@ -184,6 +186,9 @@ def deliver(data_root, path, name=None):
         if verdict in (Verdict.NEW, Verdict.REPLACES):
             target = index.root / record.path
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            if path.name.endswith(".gz"):
+                shutil.copyfile(path, target)
+            else:
+                storage.gzip_file(path, target)
             index.commit(record, ([], "test", "0"))
         return verdict

@@ -115,6 +115,7 @@ class _Archive:
                 (slot, stop + l0_index.NEAR_S, start - l0_index.NEAR_S),
             )
             return [L0File.from_row(row) for row in rows]
+        # The first rows lie before TSTART; an interval widened by that finds a superset.
         rows = self.index.execute(
             "SELECT *, '' AS sha256, tstart - ? AS time_min, tstop AS time_max, NULL AS frames"
             " FROM archfiles WHERE slot = ? AND tstart - ? <= ? AND tstop >= ?"
@@ -133,6 +134,7 @@ class _Archive:
         return replace(record, frames=l0_index.frame_runs(self.read(record)))
 
     def read(self, record: L0File) -> ImageTable:
+        """Return the table of an indexed file; it must be the one that was indexed."""
         path = self.root / record.path
         table = read_table(inflate(path), path)
         if len(table.rows) != record.rows:
@@ -377,6 +379,8 @@ def _dtype(columns: Sequence[str] | None, centered_8x8: bool) -> np.dtype[np.voi
     unknown = [name for name in wanted if name not in FIELDS]
     if unknown:
         raise InputError(f"no column {', '.join(map(repr, unknown))}; known: {', '.join(FIELDS)}")
+    if not wanted:
+        raise InputError("columns is empty; name at least one, or leave it out for all")
     image = (">f4", (8, 8)) if centered_8x8 else DTYPE["IMGRAW"]
     return np.dtype(
         [(name, image if name == "IMGRAW" else DTYPE[name]) for name in FIELDS if name in wanted]
@@ -567,7 +571,7 @@ def get_l0_images(
     ------
     As `get_slot_data`.
     """
-    meta = [name for name in (columns or IMAGE_META) if name != "IMGRAW"]
+    meta = [name for name in (IMAGE_META if columns is None else columns) if name != "IMGRAW"]
     meta += [name for name in CORNER if name not in meta]
     rows = get_slot_data(
         start,

@@ -20,11 +20,19 @@ from isal import isal_zlib
 
 from acaflow.errors import CorruptFileError, SchemaError
 
-__all__ = ["ImageTable", "computed_checksum", "inflate", "read_table", "verify_checksums"]
+__all__ = [
+    "GZIP_MAGIC",
+    "ImageTable",
+    "computed_checksum",
+    "inflate",
+    "read_table",
+    "verify_checksums",
+]
 
 BLOCK = 2880
 CARD = 80
 GZIP_MAGIC = b"\x1f\x8b"
+"""First bytes of a gzip stream."""
 GZIP_WBITS = 31
 """zlib's word for "a gzip header and trailer, which are checked"."""
 

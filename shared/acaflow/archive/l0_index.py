@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from acaflow import paths, storage, times
 from acaflow.archive.l0_fits import (
+    GZIP_MAGIC,
     ImageTable,
     computed_checksum,
     inflate,
@@ -225,6 +226,7 @@ def read_l0_file(path: Path, name: str) -> L0File:
     path = Path(path)
     try:
         buffer = inflate(path)
+        _check_packing(path, name)
         table = read_table(buffer, path)
         verify_checksums(table, path)
         tstart, tstop = _interval(table)
@@ -262,6 +264,14 @@ def read_l0_file(path: Path, name: str) -> L0File:
 
 class _Refusal(Exception):
     """Why a readable table is not acceptable; becomes a SchemaError with the file's name."""
+
+
+def _check_packing(path: Path, name: str) -> None:
+    """Refuse a name that promises the wrong packing: a plain delivery is packed when stored."""
+    with path.open("rb") as stream:
+        is_packed = stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    if is_packed != name.endswith(".gz"):
+        raise _Refusal(f"is {'a' if is_packed else 'no'} gzip stream, its name says otherwise")
 
 
 def _interval(table: ImageTable) -> tuple[float, float]:
@@ -465,11 +475,8 @@ class L0Index:
     def __init__(self, data_root: Path | str) -> None:
         self.root = Path(data_root)
         self._db = storage.connect_sqlite(self.root / INDEX_NAME)
-        if self._has("archfiles") and not self._has("all_files"):
+        if not self._has("all_files"):
             self.adopt()
-        else:
-            self._db.close()
-            self._db = storage.connect_sqlite(self.root / INDEX_NAME, SCHEMA)
 
     def __enter__(self) -> Self:
         return self
@@ -615,12 +622,12 @@ class L0Index:
             return self._settle(affected, new=set())
 
     def adopt(self) -> int:
-        """Build ``all_files`` for a tree made by public tools, from the files it indexes.
+        """Make the tables; for a tree of public tools, from the files that it indexes.
 
         Returns
         -------
         int
-            Number of files read; 0 if the table was there already.
+            Number of files read; 0 for an empty tree or if the tables were there already.
 
         Raises
         ------
@@ -630,6 +637,8 @@ class L0Index:
         with self._transaction():
             if self._has("all_files"):
                 return 0
+            for statement in SCHEMA:
+                self._db.execute(statement)
             rows = self._db.execute("SELECT filename, year, doy FROM archfiles").fetchall()
             found = [
                 read_l0_file(
@@ -638,13 +647,12 @@ class L0Index:
                 )
                 for row in rows
             ]
-            for statement in SCHEMA:
-                self._db.execute(statement)
             self._db.execute("DELETE FROM archfiles")
             for record in found:
                 self._insert(record)
             self._settle(found, new={record.filename for record in found})
-        log.info("%s: read %d files of a tree made by other tools", self.root, len(found))
+        if found:
+            log.info("%s: read %d files of a tree made by other tools", self.root, len(found))
         return len(found)
 
     def audit(self, contents: bool = False) -> Audit:

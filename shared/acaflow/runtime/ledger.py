@@ -142,7 +142,10 @@ _PRUNE = (
 _BEAT = text("""
 INSERT INTO process (name, kind, queues, host, pid, pid_start, started, beat, version)
 VALUES (:name, :kind, :queues, :host, :pid, :pid_start, :now, :now, :version)
-ON CONFLICT (name) DO UPDATE SET beat = :now
+ON CONFLICT (name) DO UPDATE SET beat = :now, queues = excluded.queues, host = excluded.host,
+    pid_start = excluded.pid_start, version = excluded.version, started = CASE
+    WHEN process.host = excluded.host AND abs(process.pid_start - excluded.pid_start) < 0.05
+    THEN process.started ELSE :now END
 """)
 _LEAVE = text("DELETE FROM process WHERE name = :name")
 _FAILED_IN_TURN = ("40P01", "40001")

@@ -28,9 +28,7 @@ _CANCEL_WAITING = text("""
 UPDATE job SET state = 'cancelled', finished_at = :now WHERE id = :id AND state = 'waiting'
 RETURNING id
 """)
-_CANCEL_RUNNING = text("""
-UPDATE job SET max_attempts = 0 WHERE id = :id AND state = 'running' RETURNING id
-""")
+_CANCEL_RUNNING = text("UPDATE job SET max_attempts = 0 WHERE id = :id AND state = 'running'")
 _STATE = text("SELECT state FROM job WHERE id = :id")
 _REQUEUE = text("""
 UPDATE job SET state = 'waiting', max_attempts = attempts + :more, not_before = :not_before,

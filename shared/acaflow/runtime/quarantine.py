@@ -67,11 +67,14 @@ def dispose(runtime: Runtime, event_id: str, path: str) -> bool:
         return False
     name = messages.original_name(path)
     dead = next((row for row in jobs if row["state"] == "dead"), None)
-    if dead is not None:
-        keep_copy(home, event_id, name, taken, dead)
-    elif runtime.settings.processed == "keep":
-        storage.link_into(taken, home.processed / _day(event_id) / f"{event_id}.{name}")
-    taken.unlink(missing_ok=True)
+    try:
+        if dead is not None:
+            keep_copy(home, event_id, name, taken, dead)
+        elif runtime.settings.processed == "keep":
+            storage.link_into(taken, home.processed / _day(event_id) / f"{event_id}.{name}")
+        taken.unlink()
+    except FileNotFoundError:
+        return False  # the rescan and the worker that ended the job may come at once
     return True
 
 

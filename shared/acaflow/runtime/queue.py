@@ -204,6 +204,8 @@ def _connect_signals(runtime: runs.Runtime) -> None:
     that a fork could interrupt in the middle of something.
     """
 
+    parent = os.getpid()
+
     @signals.worker_ready.connect(weak=False)
     def ready(sender: Any, **_: Any) -> None:
         log.info("worker ready: %s", runtime.me.queues)
@@ -211,7 +213,7 @@ def _connect_signals(runtime: runs.Runtime) -> None:
 
     @signals.worker_process_init.connect(weak=False)
     def child(**_: Any) -> None:
-        die_with_parent(signal.SIGKILL)
+        die_with_parent(signal.SIGKILL, parent)
         fresh = runs.Runtime(
             runtime.settings,
             runtime.home,

@@ -24,6 +24,7 @@ from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.messages import ARRIVAL, DERIVED, EVENTS, HOUSEKEEPING, PERSON, QUEUES, TASKS
 
 __all__ = [
+    "HOPELESS",
     "MANY",
     "SHOWN_STATES",
     "Attention",
@@ -43,6 +44,7 @@ __all__ = [
     "dead_groups",
     "duration",
     "event_detail",
+    "event_of_key",
     "find_job",
     "find_jobs",
     "job_detail",
@@ -70,6 +72,10 @@ SLOW = 5
 """A run longer than this many usual ones is called slow (design 6)."""
 LIVE_S = {"relay": 30.0, "inprocess": 30.0}
 """Age of the last beat (s) from which a process counts as silent; other kinds: 45 s."""
+HOPELESS = ("BadInput", "Poison")
+SAME_BYTES = "The same bytes will fail again: requeue only after the file is replaced."
+LONGEST = 200
+"""Characters of a message that a list shows."""
 FORGOTTEN_S = 86400.0
 """Silent processes are shown for a day."""
 COALESCE_MAX_WAIT_S = 600.0
@@ -77,6 +83,11 @@ SHOWN_STATES = ("waiting", "queued", "running", "done", "skipped", "dead", "canc
 
 
 # --- records ---
+
+
+def _host(owner: str | None) -> str:
+    """Return the host in ``label@host:pid|pid|start``, empty for none."""
+    return (owner or "").partition("|")[0].partition("@")[2].rpartition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -110,8 +121,8 @@ class Job:
 
     @property
     def host(self) -> str:
-        """Host of the running attempt (owner ``label@host:pid|pid|start``)."""
-        return (self.owner or "").partition("|")[0].partition("@")[2].rpartition(":")[0]
+        """Host of the running attempt."""
+        return _host(self.owner)
 
     def wait_s(self, now: float) -> float:
         """Return the seconds from its creation to its last start, or to now if it waits."""
@@ -158,6 +169,11 @@ class Attempt:
     log_path: str | None
     cpu_s: float | None
     max_rss_kb: int | None
+
+    @property
+    def host(self) -> str:
+        """Where it ran."""
+        return _host(self.owner)
 
 
 @dataclass(frozen=True)
@@ -269,6 +285,8 @@ class Why:
         What is and since when; what happens next or what to do (may be empty).
     checks : tuple of Check
         All six, for waiting jobs.
+    short : Sentence
+        What a list says where it shows state and times anyway; empty: the whole line.
     """
 
     cause: str
@@ -276,11 +294,17 @@ class Why:
     bold: Sentence
     more: Sentence = ()
     checks: tuple[Check, ...] = ()
+    short: Sentence = ()
 
     @property
     def text(self) -> str:
         """The whole line as plain text."""
         return " ".join(filter(None, (plain(self.bold), plain(self.more))))
+
+    @property
+    def brief(self) -> Sentence:
+        """The line for a list of jobs."""
+        return self.short or (self.bold if not self.more else (*self.bold, " ", *self.more))
 
 
 def moment(at: float) -> str:
@@ -316,6 +340,8 @@ def duration(seconds: float) -> str:
 
 
 def _about(seconds: float) -> str:
+    if seconds < 1:
+        return "1 s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
@@ -477,14 +503,15 @@ def _access_path(wanted: set[str], state: str | None, backlog: bool) -> tuple[st
     """
     rest = {name: clause for name, clause in _CLAUSES.items() if name in wanted}
     after = {"waiting": [f"NOT ({_QUEUED})"], "queued": [_QUEUED]}.get(state or "", [])
+    plain_state = "waiting" if state == "queued" else state
     if "subject" in wanted:
         path = rest.pop("subject")
-        after += [_STATES[state]] if state else []
+        after += [f"state = '{plain_state}'"] if state else []
     elif state is not None and state != "done" and not backlog:
         path = _STATES[state]
     else:
         path = rest.pop("task", "1 = 1")
-        after += [_STATES[state]] if state else []
+        after += [f"state = '{plain_state}'"] if state else []
     return path, " AND ".join([*rest.values(), *after])
 
 
@@ -496,10 +523,9 @@ _STATES = {
     "waiting": "id IN (SELECT id FROM job WHERE state = 'waiting')",
     "queued": f"id IN ({_SENT_IDS})",
     "running": "id IN (SELECT id FROM job WHERE state = 'running')",
-    "done": "state = 'done'",
     **{name: f"state = '{name}' AND {_ODD}" for name in ("dead", "skipped", "cancelled")},
 }
-"""The open ones are few and found by their own indexes; the order would tempt SQLite to walk all."""
+"""The open ones have small indexes of their own; asked plainly, SQLite walks all jobs instead."""
 
 
 def find_jobs(ledger: Ledger, identity: str) -> list[Job]:
@@ -763,7 +789,10 @@ def _why(at: _Situation, job: Job) -> Why:
             since: Sentence = (f": {job.error_class}.",)
             if job.finished_at is not None:
                 since = (" since ", Moment(job.finished_at), *since)
-            return Why("dead", "dead", ("Dead", *since), (_stop(job.error_text),))
+            said = _stop(job.error_text)
+            advice = f" {SAME_BYTES}" if job.error_class in HOPELESS else ""
+            short = (f"{job.error_class}: {said[:LONGEST]}",)
+            return Why("dead", "dead", ("Dead", *since), (said + advice,), short=short)
         case "done":
             return _why_done(at, job)
         case "skipped":
@@ -771,15 +800,13 @@ def _why(at: _Situation, job: Job) -> Why:
                 "skipped", "skipped", (f"Skipped: {_stop(job.error_text) or 'no reason given.'}",)
             )
     ended: Sentence = () if job.finished_at is None else (" ", Moment(job.finished_at))
-    return Why("cancelled", "cancelled", ("Cancelled", *ended, "."), (_stop(job.error_text),))
+    return Why("cancelled", "cancelled", ("Cancelled", *ended, "."))
 
 
 def _why_done(at: _Situation, job: Job) -> Why:
     made = counted(at.products(job), "product")
     took = duration(job.run_s(at.now) or 0.0)
-    return Why(
-        "done", "done", (f"Done in {took}, try {job.attempts}; {made}.",), (_stop(job.error_text),)
-    )
+    return Why("done", "done", (f"Done in {took}, try {job.attempts}; {made}.",))
 
 
 _ENDED = {"lost": "was lost", "timeout": "ran into its time limit"}
@@ -869,7 +896,7 @@ def _lock(at: _Situation, job: Job) -> _Reason:
         ".",
     )
     held = (f"Lock {job.lock_key}: held by ", JobRef(holder.id), f" for {duration(at.now - since)}")
-    return Check("lock", False, False, held), Why("lock", "waiting", bold, tuple(more))
+    return Check("lock", False, False, held), Why("lock", "waiting", bold, tuple(more), short=bold)
 
 
 def _hard_limit_s(job: Job) -> int:
@@ -934,8 +961,7 @@ def _no_relay(at: _Situation, job: Job) -> _Reason:
     live = at.relays()
     if live:
         newest = min(live, key=lambda process: process.age_s)
-        host = newest.name.partition("@")[2].rpartition(":")[0]
-        note = f"Relay on {host}: last beat {duration(newest.age_s)} ago"
+        note = f"Relay on {_host(newest.name)}: last beat {duration(newest.age_s)} ago"
         return Check("no_relay", True, False, (note,)), None
     since = at.last_beat([p for p in at.processes if p.kind == "relay"])
     beaten: Sentence = ("no relay has beaten", *since, ".")
@@ -1181,6 +1207,13 @@ WHERE e.parent_event_id IS NULL AND e.kind LIKE 'file.%'
 """).bindparams(sa.bindparam("ids", expanding=True))
 
 
+def event_of_key(ledger: Ledger, dedupe_key: str) -> EventDetail | None:
+    """Look up the event that has a dedupe key already; None if there is none."""
+    with ledger.look() as connection:
+        found = _events(connection, "WHERE dedupe_key = :key", key=dedupe_key)
+    return event_detail(ledger, found[0].id) if found else None
+
+
 def latest_products(ledger: Ledger, limit: int = 50, before: float | None = None) -> list[Product]:
     """Return the newest products with the time from the arrival of their file (s)."""
     with ledger.look() as connection:
@@ -1364,18 +1397,17 @@ def _queue_row(
     )
 
 
-_FIRST_DUE = text("""
+_FIRST = """
 SELECT not_before FROM (SELECT not_before, lock_key FROM job WHERE queue = :queue
-    AND state = 'waiting' AND sent_at IS NULL AND priority = :priority AND not_before <= :now
-    ORDER BY not_before LIMIT 200) AS w
+    AND {where} AND not_before <= :now ORDER BY {order} LIMIT {few}) AS w
 WHERE lock_key IS NULL OR NOT EXISTS
     (SELECT 1 FROM job AS r WHERE r.state = 'running' AND r.lock_key = w.lock_key)
 ORDER BY not_before LIMIT 1
-""")
-_FIRST_SENT = text("""
-SELECT min(not_before) FROM job
-WHERE queue = :queue AND state = 'waiting' AND sent_at > 0 AND not_before <= :now
-""")
+"""
+_FIRST_DUE = text(
+    _FIRST.format(where=f"{_WAITING} AND priority = :priority", order="not_before", few=200)
+)
+_FIRST_SENT = text(_FIRST.format(where=_SENT, order="sent_at", few=MANY))
 
 
 def _oldest_due_s(connection: sa.Connection, now: float, queue: str) -> float | None:

@@ -114,7 +114,7 @@ class Relay:
         log.warning("job %s, attempt %d: %s; now %s", claim.job_id, claim.n, cause, result.state)
         self.runtime.transport.send(hints)
         path = claim.args.get("path", "")
-        if result.state == "dead" and path.startswith("inbox/.taken/"):
+        if result.state != "waiting" and path.startswith("inbox/.taken/"):
             quarantine.dispose(self.runtime, claim.event_id, path)
         return 1
 
@@ -172,12 +172,13 @@ def _loss(row: Any, process: Any, now: float) -> str | None:
     """Tell how a running job was lost, None if it was not."""
     if now > row["started_at"] + messages.QUEUES[row["queue"]].hard_s + GRACE_S:
         return "Timeout"
-    if process is None:
-        # A worker that ended in order forgets itself; whatever it left running is lost.
+    _, pid, start = row["owner"].split("|")
+    if process is None or process["pid_start"] > float(start) + 0.05:
+        # A worker that ended in order forgets itself; a container that was started again may
+        # have the name and pid of the one before. Whatever they left running is lost.
         return "WorkerGone"
     if process["host"] != host_id():
         return "WorkerGone" if now - process["beat"] > SILENT_S else None
-    _, pid, start = row["owner"].split("|")
     if is_alive(int(pid), float(start)):
         return None
     return "ProcessDied" if is_alive(process["pid"], process["pid_start"]) else "WorkerGone"

@@ -227,6 +227,7 @@ class Context:
         self.products: list[NewProduct] = []
         self.events: list[NewEvent] = []
         self.held = ExitStack()
+        self._fenced: set[str] = set()
         self._checked = self._told = time.monotonic()
 
     @property
@@ -275,8 +276,10 @@ class Context:
         LeaseLostError
             Another attempt has taken over; nothing may be published.
         """
-        name = hashlib.sha256(key.encode()).hexdigest()
-        self.held.enter_context(storage.file_lock(self.home.locks / f"{name}.lock"))
+        if key not in self._fenced:  # a second lock of our own would wait for the first
+            name = hashlib.sha256(key.encode()).hexdigest()
+            self.held.enter_context(storage.file_lock(self.home.locks / f"{name}.lock"))
+            self._fenced.add(key)
         self._check()
 
     def place(self, staged: Path, target: Path) -> None:
@@ -464,6 +467,8 @@ def _judge(runtime: Runtime, claim: Claim, error: Exception) -> Result:
         log.error("%s: %s", name, error)
         own = isinstance(error, BadArgumentsError | EventLoopError)
         return what.dead(claim, name.removesuffix("Error") if own else name)
+    if runtime.ledger.holds(claim) == 0:  # asked for between two checkpoints
+        return Result("cancelled", "cancelled", error_text="cancelled by a person")
     past = runtime.ledger.past(claim.job_id)
     if isinstance(error, NotReadyError):
         first = past[0]["started_at"] if past else claim.started_at
@@ -553,6 +558,8 @@ def judge_loss(runtime: Runtime, claim: Claim, cause: str) -> Result:
         passed. Only the first and the last count towards poison: a storm of worker restarts
         must not condemn innocent input.
     """
+    if claim.max_attempts == 0:
+        return Result("lost", "cancelled", error_text="cancelled by a person")
     past = runtime.ledger.past(claim.job_id)
     lost = [row["error_class"] for row in past if row["outcome"] == "lost"]
     text = {

@@ -224,8 +224,8 @@ class L0Scenario:
     has_type_columns: bool = False
 
     def __post_init__(self) -> None:
-        if not self.tstart < self.tstop:
-            raise InputError(f"tstop {self.tstop} is not after tstart {self.tstart}")
+        if not _cycle_at(self.tstart) < _cycle_at(self.tstop):
+            raise InputError(f"no 4.1 s cycle begins between {self.tstart} and {self.tstop}")
         if self.file_s < TIMEDEL_S[8]:
             raise InputError(f"file_s {self.file_s} is less than one 8x8 image, 4.1 s")
         if len(self.targets) != 8:
@@ -248,7 +248,7 @@ def realistic_scenario(tstart: float, tstop: float, seed: int = 0) -> L0Scenario
     """Return a scenario with the events of normal operation.
 
     A maneuver every 25 to 45 ks: the light is lost (reacquisition, 820 s), the slots idle at
-    4x4, are searched at 8x8 for 123 s with two short integrations at its begin, and track again.
+    4x4 with two short integrations near the end, search at 8x8 for 123 s, and track again.
     Twice a day on average a minute of telemetry is lost.
 
     Parameters
@@ -458,6 +458,30 @@ def _inside(time: FloatArray, intervals: Sequence[Interval], width: float = 0.0)
     return touched
 
 
+def _integration_times(scenario: L0Scenario, end_integ_time: FloatArray) -> FloatArray:
+    integ = np.full(len(end_integ_time), NOMINAL_INTEG_S)
+    for start, stop, seconds in scenario.integ:
+        integ[_inside(end_integ_time, [(start, stop)])] = seconds
+    # INTEG is a 32-bit column, and TIME is computed from the stored value.
+    stored = (np.rint(integ / INTEG_UNIT_S) * INTEG_UNIT_S).astype(np.float32)
+    return stored.astype(np.float64)
+
+
+def _functions(scenario: L0Scenario, slot: int, count: IntArray) -> IntArray:
+    """Return IMGFUNC1 of the images that begin at `count`."""
+    readouts = _readouts(scenario, slot)
+    cycle = (count - CYCLE_PHASE) // CYCLE_COUNTS
+    current = np.searchsorted(list(readouts), cycle, side="right") - 1
+    return np.array([readout.func for readout in readouts.values()])[current]
+
+
+def _quantise(pixels: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return IMGSCALE of each image, so that its brightest pixel just fits, and raw counts."""
+    scale = np.maximum(MIN_SCALE, np.ceil((pixels.max(axis=1) + PEDESTAL_DN) * 32 / MAX_RAW))
+    raw = np.clip(np.rint((pixels + PEDESTAL_DN) * 32 / scale[:, None]), 0, MAX_RAW)
+    return scale, raw
+
+
 def _compute_rows(scenario: L0Scenario, file: _File) -> SlotTruth:
     """Compute the rows of one file; the heart of the simulation."""
     size, target = file.size, scenario.targets[file.slot]
@@ -467,17 +491,9 @@ def _compute_rows(scenario: L0Scenario, file: _File) -> SlotTruth:
     noise = _noise(scenario.seed, file, len(count))[received]
     count, packet_time = count[received], packet_time[received]
     end_integ_time = packet_time - PACKET_S
-    integ = np.full(len(count), NOMINAL_INTEG_S)
-    for start, stop, seconds in scenario.integ:
-        integ[_inside(end_integ_time, [(start, stop)])] = seconds
-    # INTEG is a 32-bit column, and TIME is computed from the stored value.
-    integ = (np.rint(integ / INTEG_UNIT_S) * INTEG_UNIT_S).astype(np.float32).astype(np.float64)
+    integ = _integration_times(scenario, end_integ_time)
     time = end_integ_time - integ / 2
-
-    readouts = _readouts(scenario, file.slot)
-    cycle = (count - CYCLE_PHASE) // CYCLE_COUNTS
-    current = np.searchsorted(list(readouts), cycle, side="right") - 1
-    func = np.array([readout.func for readout in readouts.values()])[current]
+    func = _functions(scenario, file.slot, count)
     is_tracking, is_null = func == Func.TRACK, func == Func.NULL
 
     row, col = _position(target, time)
@@ -488,8 +504,7 @@ def _compute_rows(scenario: L0Scenario, file: _File) -> SlotTruth:
     signal_dn = np.where(is_tracking, target.rate_e_per_s, 0.0) * integ / GAIN
     bgd_dn = target.bgd_e_per_s * integ / GAIN
     pixels = _expose(size, row - row0, col - col0, signal_dn, bgd_dn, target.sigma, noise)
-    scale = np.maximum(MIN_SCALE, np.ceil((pixels.max(axis=1) + PEDESTAL_DN) * 32 / MAX_RAW))
-    raw = np.clip(np.rint((pixels + PEDESTAL_DN) * 32 / scale[:, None]), 0, MAX_RAW)
+    scale, raw = _quantise(pixels)
     raw[is_null] = NULL_RAW
     raw10 = np.full((len(count), 8, 8), -1, dtype=np.int16)
     raw10[:, *_live_pixels(size)] = raw

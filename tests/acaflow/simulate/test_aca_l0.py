@@ -461,7 +461,7 @@ def test_a_reissue_may_not_take_the_name_of_another_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tstop": T0}, "not after tstart"),
+        ({"tstop": T0}, "no 4.1 s cycle begins between"),
         ({"file_s": 4.0}, "less than one 8x8 image"),
         ({"slots": [8]}, "slot 8 does not exist"),
         ({"plan": {9: [Readout(T0, 4)]}}, "slot 9 does not exist"),

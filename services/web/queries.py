@@ -1,0 +1,66 @@
+"""From the words of an address to a question to the ledger; pages and JSON ask alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from acaflow import times
+from acaflow.errors import InputError, MissingDataError, TimeFormatError
+from acaflow.runtime import reading
+from acaflow.runtime.reading import Job, Listing, Overview
+from services.web.words import runtime
+
+__all__ = ["FILTERS", "events", "job", "jobs", "overview", "seconds"]
+
+FILTERS = ("state", "queue", "task", "subject", "error", "start", "stop")
+"""What `/jobs` can be narrowed by, in the order of its form."""
+
+
+def seconds(written: str) -> float:
+    """Return a time in any documented format as epoch seconds.
+
+    Raises
+    ------
+    InputError
+        With an example, if the text is no time.
+    """
+    try:
+        return float(times.convert(written.strip(), "unix"))
+    except (TimeFormatError, InputError) as err:
+        raise InputError(f"“{written}” is no time: {err}. Example: 2026:324:06:00") from err
+
+
+def overview() -> Overview:
+    """Ask for the 24 hours that end with the running one."""
+    ledger = runtime().ledger
+    return reading.overview(ledger, ledger.now() // 3600 * 3600 - 23 * 3600)
+
+
+def jobs(query: Mapping[str, str], limit: int = 50) -> Listing:
+    """Ask for the jobs of a query string; empty values do not filter."""
+    wanted = {name: query.get(name, "").strip() or None for name in FILTERS}
+    start, stop = wanted.pop("start"), wanted.pop("stop")
+    return reading.list_jobs(
+        runtime().ledger,
+        **wanted,
+        start=seconds(start) if start else None,
+        stop=seconds(stop) if stop else None,
+        before=query.get("before") or None,
+        limit=limit,
+    )
+
+
+def events(query: Mapping[str, str]) -> Listing:
+    """Ask for the events of a query string."""
+    kind = query.get("kind", "").strip() or None
+    return reading.list_events(runtime().ledger, kind=kind, before=query.get("before") or None)
+
+
+def job(identity: str) -> Job:
+    """Ask for one job; MissingDataError in words if there is none."""
+    found = reading.find_job(runtime().ledger, identity)
+    if found is None:
+        raise MissingDataError(
+            f"No job has the id {identity}. A job id has 36 characters; its last 8 are enough."
+        )
+    return found

@@ -1,0 +1,227 @@
+"""``acaflow simulate`` and ``acaflow archive``: make level-0 files, and look at those archived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from acaflow.cli.base import (
+    Group,
+    Session,
+    TimeText,
+    check_interval,
+    complain,
+    json_option,
+    pass_session,
+    print_json,
+    print_table,
+)
+
+__all__ = ["archive", "simulate"]
+
+
+@click.group(cls=Group)
+def simulate() -> None:
+    """Make files that look like flight files, with known truth.
+
+    Example:
+      acaflow simulate aca-l0 files --start 2026:320 --stop 2026:321
+    """
+
+
+@simulate.command("aca-l0")
+@click.argument("outdir", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--start", type=TimeText(), required=True, help="In any time format.")
+@click.option("--stop", type=TimeText(), required=True, help="In any time format.")
+@click.option("--slot", "slots", type=int, multiple=True, help="0 to 7; repeatable (default: all).")
+@click.option("--file-hours", type=float, default=2.0, show_default=True, help="Length of a file.")
+@click.option("--revision", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Selects noise and events.")
+@click.option(
+    "--reissue",
+    nargs=3,
+    type=(TimeText(), TimeText(), int),
+    multiple=True,
+    metavar="START STOP REVISION",
+    help="Deliver this stretch again, later; repeatable.",
+)
+@json_option
+@pass_session
+def simulate_aca_l0(
+    session: Session,
+    outdir: Path,
+    start: float,
+    stop: float,
+    slots: tuple[int, ...],
+    file_hours: float,
+    revision: int,
+    seed: int,
+    reissue: tuple[tuple[float, float, int], ...],
+    as_json: bool,
+) -> None:
+    """Write ACA level-0 image files of normal operation: maneuvers, gaps, size changes.
+
+    Each file appears whole, so OUTDIR may be the inbox of a running acaflow. The same options
+    always give the same bytes.
+
+    Example:
+      acaflow simulate aca-l0 files --start 2026:320 --stop 2026:321
+      acaflow simulate aca-l0 files --start 2026:320 --stop 2026:320:06:00:00 --slot 3 --slot 4
+    """
+    from acaflow.simulate.aca_l0 import Reissue, realistic_scenario, simulate_l0
+
+    check_interval(start, stop)
+    scenario = replace(
+        realistic_scenario(start, stop, seed),
+        slots=slots or tuple(range(8)),
+        file_s=file_hours * 3600.0,
+        revision=revision,
+        reissues=[Reissue(*item) for item in reissue],
+    )
+    files = simulate_l0(scenario, outdir)
+    if as_json:
+        print_json(files)
+    else:
+        for file in files:
+            click.echo(file)
+    complain(f"{len(files)} files in {outdir}")
+
+
+# --- archive ---
+
+
+@click.group(cls=Group)
+def archive() -> None:
+    """Look into the archives of the home.
+
+    Example:
+      acaflow archive l0 --start 2019:272:02:00:00 --stop 2019:272:05:00:00
+    """
+
+
+@archive.group("l0", cls=Group, default="files")
+def level0() -> None:
+    """Look into the level-0 image archive. Without a subcommand: files.
+
+    Example:
+      acaflow archive l0 coverage --start 2019:272 --stop 2019:273 --slot 3
+    """
+
+
+def _selection(command: Any) -> Any:
+    """Add the options that select a time interval and slots."""
+    for option in (
+        json_option,
+        click.option("--slot", "slots", type=int, multiple=True, help="0 to 7; repeatable."),
+        click.option("--stop", type=TimeText(), required=True, help="In any time format."),
+        click.option("--start", type=TimeText(), required=True, help="In any time format."),
+    ):
+        command = option(command)
+    return command
+
+
+@level0.command("files")
+@_selection
+@pass_session
+def l0_files(
+    session: Session, start: float, stop: float, slots: tuple[int, ...], as_json: bool
+) -> int:
+    """List the files that hold the data of an interval.
+
+    Example:
+      acaflow archive l0 files --start 2019:272 --stop 2019:273 --slot 3
+    """
+    from acaflow.archive import aca_l0
+
+    check_interval(start, stop)
+    folder = session.home.archive / "aca0"
+    files = aca_l0.get_files(start=start, stop=stop, slots=slots or None, data_root=folder)
+    if as_json:
+        print_json(files)
+    else:
+        for file in files:
+            click.echo(file)
+    return _found(files, "files")
+
+
+@level0.command()
+@_selection
+@pass_session
+def coverage(
+    session: Session, start: float, stop: float, slots: tuple[int, ...], as_json: bool
+) -> int:
+    """List the stretches without a gap.
+
+    Example:
+      acaflow archive l0 coverage --start 2019:272 --stop 2019:273
+    """
+    from acaflow import times
+    from acaflow.archive import aca_l0
+
+    check_interval(start, stop)
+    folder = session.home.archive / "aca0"
+    table = aca_l0.get_coverage(start, stop, slots or None, data_root=folder)
+    runs = [dict(zip(table.colnames, row, strict=True)) for row in table.iterrows()]
+    if as_json:
+        print_json(runs)
+    elif runs:
+        print_table(
+            ("SLOT", "SIZE", "START", "STOP", "ROWS", "BAD"),
+            [
+                (
+                    int(run["slot"]),
+                    int(run["imgsize"]),
+                    times.date(float(run["tstart"])),
+                    times.date(float(run["tstop"])),
+                    int(run["n_rows"]),
+                    int(run["n_bad"]),
+                )
+                for run in runs
+            ],
+        )
+    return _found(runs, "data")
+
+
+@level0.command()
+@click.argument("columns", nargs=-1, required=True, metavar="COLUMN...")
+@click.option("--slot", type=int, required=True, help="0 to 7.")
+@click.option("--stop", type=TimeText(), required=True, help="In any time format.")
+@click.option("--start", type=TimeText(), required=True, help="In any time format.")
+@json_option
+@pass_session
+def rows(
+    session: Session,
+    columns: tuple[str, ...],
+    slot: int,
+    stop: float,
+    start: float,
+    as_json: bool,
+) -> int:
+    """Print columns of one slot, one line per image; missing values are empty.
+
+    Example:
+      acaflow archive l0 rows TIME TEMPCCD BGDAVG --slot 3 --start 2019:272 --stop 2019:273
+    """
+    from acaflow.archive import aca_l0
+
+    check_interval(start, stop)
+    folder = session.home.archive / "aca0"
+    data = aca_l0.get_slot_data(start, stop, slot, columns=columns, data_root=folder)
+    values = [data[name].tolist() for name in columns]
+    lines = list(zip(*values, strict=True))
+    if as_json:
+        print_json([dict(zip(columns, line, strict=True)) for line in lines])
+    elif lines:
+        print_table(columns, lines)
+    return _found(lines, "rows")
+
+
+def _found(items: Iterable[Any], what: str) -> int:
+    if items:
+        return 0
+    complain(f"no {what} there")
+    return 3

@@ -1,0 +1,54 @@
+"""``acaflow`` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line did."""
+
+    code: int
+    out: str
+    err: str
+
+
+def python(arguments: Sequence[str | Path], **environment: str) -> subprocess.Popen[str]:
+    """Start Python with acaflow on its path, its output piped, and nothing to read."""
+    path = os.pathsep.join([str(REPOSITORY / "shared"), str(REPOSITORY)])
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start(*arguments: str | Path, home: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start ``acaflow``."""
+    return python(["-m", "acaflow", *arguments], ACAFLOW_HOME=str(home), **environment)
+
+
+def end(process: subprocess.Popen[str], timeout_s: float = 120) -> Answer:
+    """Wait for a process to end."""
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    finally:
+        process.kill()
+    assert "Traceback" not in out + err
+    return Answer(process.returncode, out, err)
+
+
+def call(*arguments: str | Path, home: Path, **environment: str) -> Answer:
+    """Run ``acaflow`` to its end."""
+    return end(start(*arguments, home=home, **environment))
