@@ -303,7 +303,7 @@ def test_fault_17_clock_jumps(home, sqlite_ledger, clock, jump_s):
     """A job that runs and one that waits, while the ledger's clock is set."""
     runtime = open_in_memory(home, sqlite_ledger)
     keeper = Relay(runtime, clock=clock)
-    running, waiting = add(sqlite_ledger, "a"), add(sqlite_ledger, "b")
+    running, waiting = (add(sqlite_ledger, key, args={"key": key}) for key in "ab")
     claim = take(sqlite_ledger, running, runtime.me.owner())
 
     def work() -> None:

@@ -65,7 +65,7 @@ def ingest(
     from acaflow.cli.work import Worksite, caused
     from acaflow.runtime import watch
 
-    site = Worksite(session)
+    site = Worksite(session, works=not no_wait)
     handed = [(path, watch.deliver(site.runtime, path, user_name(), force=force)) for path in files]
     if no_wait and not site.served:
         complain(f"nothing runs on {site.runtime.home.root} now; acaflow up will do the work")

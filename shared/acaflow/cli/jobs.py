@@ -94,7 +94,7 @@ def submit(
     from acaflow.cli.work import Worksite, caused, is_good, job_words
     from acaflow.runtime import operators
 
-    site = Worksite(session)
+    site = Worksite(session, works=wait)
     ledger = site.runtime.ledger
     submitted = operators.submit(
         site.runtime,

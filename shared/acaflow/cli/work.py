@@ -51,6 +51,13 @@ def is_served(home: Home, ledger: Ledger) -> bool:
 class Worksite:
     """A home where jobs get done: by the processes that serve it, or by this one.
 
+    Parameters
+    ----------
+    session : Session
+        Of the command; a home without ledger gets one.
+    works : bool
+        This process will call `finish`.
+
     Attributes
     ----------
     runtime : Runtime
@@ -59,7 +66,7 @@ class Worksite:
         Other processes work here; this one only waits.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, works: bool = True) -> None:
         settings, home = session.settings, session.home
         home.create()
         ledger = Ledger(settings.database_url, settings.sqlite_synchronous)
@@ -68,7 +75,7 @@ class Worksite:
         ledger.check_schema()
         self.served = is_served(home, ledger)
         ledger.engine.dispose()
-        if self.served:
+        if self.served or not works:
             self.runtime = runs.open_runtime("cli", settings, LeftToRelay())
         else:
             self.runtime = runs.open_runtime(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -270,10 +270,22 @@ class Ledger:
 
     def record(self, events: Sequence[NewEvent]) -> Recorded:
         """Write events and the jobs they cause; a known dedupe key changes nothing."""
-        return self.transact(lambda connection, now: self.record_within(connection, now, events))
+        open_queues = self._open_queues(events)
+        return self.transact(
+            lambda connection, now: self.record_within(connection, now, events, open_queues)
+        )
+
+    def _open_queues(self, events: Sequence[NewEvent]) -> set[str]:
+        """Ask the transport which queues have room: before BEGIN, because it may be slow."""
+        queues = {wanted.queue for item in events for wanted in item.jobs}
+        return {queue for queue in queues if self.has_room(queue)}
 
     def record_within(
-        self, connection: sa.Connection, now: float, events: Sequence[NewEvent]
+        self,
+        connection: sa.Connection,
+        now: float,
+        events: Sequence[NewEvent],
+        open_queues: Set[str] = frozenset(),
     ) -> Recorded:
         """Record inside a transaction of the caller."""
         if not events:
@@ -291,17 +303,21 @@ class Ledger:
                     connection.scalar(_EVENT_OF_KEY, {"key": item.dedupe_key})
                 )
         pairs = [(item, wanted) for item in ordered if item.id in new for wanted in item.jobs]
-        hints = self._insert_jobs(connection, now, pairs)
+        hints = self._insert_jobs(connection, now, pairs, open_queues)
         return Recorded([item.id for item in ordered if item.id in new], known, hints)
 
     def _insert_jobs(
-        self, connection: sa.Connection, now: float, pairs: Sequence[tuple[NewEvent, NewJob]]
+        self,
+        connection: sa.Connection,
+        now: float,
+        pairs: Sequence[tuple[NewEvent, NewJob]],
+        open_queues: Set[str],
     ) -> list[Hint]:
         few = len(pairs) <= SEND_AT_ONCE
         hints = []
         plain = []
         for cause, wanted in sorted(pairs, key=lambda pair: pair[1].coalesce_key or ""):
-            at_once = few and wanted.delay_s <= 0 and self.has_room(wanted.queue)
+            at_once = few and wanted.delay_s <= 0 and wanted.queue in open_queues
             row = _job_row(cause, wanted, now, at_once)
             if wanted.coalesce_key is None:
                 plain.append(row)
@@ -361,6 +377,7 @@ class Ledger:
             The job is no longer running under this attempt number; nothing was written.
         """
         key = {"id": claim.job_id, "n": claim.n}
+        open_queues = self._open_queues(result.events)
 
         def work(connection: sa.Connection, now: float) -> list[Hint]:
             if not self.is_sqlite and connection.execute(_HOLD, key).first() is None:
@@ -368,7 +385,7 @@ class Ledger:
             if result.products:
                 rows = [_product_row(item, claim, now) for item in result.products]
                 connection.execute(product.insert(), rows)
-            hints = self.record_within(connection, now, result.events).hints
+            hints = self.record_within(connection, now, result.events, open_queues).hints
             # The own row is written last but for the history, so that on PostgreSQL nobody who
             # holds a follow-up's row waits for ours while we wait for theirs.
             ended = connection.execute(_FINISH, {**key, **_new_state(result, now)}).first()

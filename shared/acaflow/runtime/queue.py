@@ -203,7 +203,6 @@ def _connect_signals(runtime: runs.Runtime) -> None:
     A beat from the loop, not from a thread, also shows that the loop turns; and no thread exists
     that a fork could interrupt in the middle of something.
     """
-
     parent = os.getpid()
 
     @signals.worker_ready.connect(weak=False)

@@ -65,22 +65,32 @@ class Relay:
         self._next_beat = self._next_prune = 0.0
         self.stop = threading.Event()
 
-    def run(self) -> None:
-        """Tick once a second until `stop` is set."""
-        log.info("relay ready")
+    def run(self, *, only_beat: bool = False) -> None:
+        """Tick once a second until `stop` is set; a watcher alone only shows that it lives."""
+        log.info("beating" if only_beat else "relay ready")
         while not self.stop.wait(TICK_S):
-            self.tick()
+            if only_beat:
+                self._guarded(self.beat)
+            else:
+                self.tick()
+        self._guarded(self.leave)
+
+    def leave(self) -> None:
+        """Forget this process in the ledger."""
         self.runtime.ledger.leave(self.runtime.me.name)
 
     def tick(self) -> None:
         """Do each duty once; a failing one is logged and does not stop the others."""
         for duty in (self.beat, self.return_lost, self.send_due, self.fire_schedule, self.prune):
-            try:
-                duty()
-            except (AcaflowError, OSError) as err:
-                log.warning("relay: %s: %s", duty.__name__, err)
-            except Exception:
-                log.exception("relay: %s", duty.__name__)
+            self._guarded(duty)
+
+    def _guarded(self, duty: Callable[[], Any]) -> None:
+        try:
+            duty()
+        except (AcaflowError, OSError) as err:
+            log.warning("relay: %s: %s", duty.__name__, err)
+        except Exception:
+            log.exception("relay: %s", duty.__name__)
 
     def beat(self) -> None:
         """Show that the relay lives."""
@@ -222,9 +232,6 @@ def run_relay(settings: config.Settings, *, relaying: bool = True, watching: boo
         signal.signal(number, stop)
     for thread in threads:
         thread.start()
-    if relaying:
-        relay.run()
-    while not relay.stop.wait(TICK_S):
-        relay.beat()
+    relay.run(only_beat=not relaying)
     for thread in threads:
         thread.join()

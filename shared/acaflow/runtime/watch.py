@@ -276,16 +276,19 @@ class Watcher(FileSystemEventHandler):
 
     def rescan(self) -> None:
         """Find what was missed: files in the inbox, taken files without event, ended ones."""
-        settled_before = time.time() - self.runtime.settings.settle_s
         for path in sorted(self._files()):
             if self._wanted(path):
-                if path.stat().st_mtime < settled_before:
-                    self._guarded(self.take, path)
-                else:
-                    self._settle(path)
+                self._guarded(self._take_or_settle, path)
         for taken in sorted(self.runtime.home.taken.iterdir()):
             if not taken.name.startswith("."):
                 self._guarded(self._revisit, taken)
+
+    def _take_or_settle(self, path: Path) -> None:
+        settled_before = time.time() - self.runtime.settings.settle_s
+        if path.stat().st_mtime < settled_before:
+            self.take(path)
+        else:
+            self._settle(path)
 
     def _revisit(self, taken: Path) -> None:
         event_id = taken.name.split(".", 1)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from acaflow import config
 from acaflow.cli import run
 from acaflow.runtime import runs
-from tests.acaflow.cli.programs import Answer
+from tests.acaflow.cli.programs import Answer, call
+from tests.support.l0 import make_l0_file
 
 
 class Shell:
@@ -64,3 +66,21 @@ def shell(
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def worked_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one done job (slot 3) and one dead one (slot 2); do not change it."""
+    folder = tmp_path_factory.mktemp("worked")
+    good = make_l0_file(folder, slot=3)
+    bad = make_l0_file(folder, slot=2)
+    bad.write_bytes(bad.read_bytes()[:-500])
+    assert call("ingest", good, bad, home=folder / "home").code == 1
+    return folder / "home"
+
+
+@pytest.fixture
+def worked(shell: Shell, worked_home: Path) -> Shell:
+    """Command lines on a home with one done job (slot 3) and one dead one (slot 2)."""
+    shutil.copytree(worked_home, shell.home)
+    return shell

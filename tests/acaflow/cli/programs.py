@@ -21,11 +21,14 @@ class Answer:
     err: str
 
 
-def python(arguments: Sequence[str | Path], **environment: str) -> subprocess.Popen[str]:
+def python(
+    arguments: Sequence[str | Path], cwd: Path | None = None, **environment: str
+) -> subprocess.Popen[str]:
     """Start Python with acaflow on its path, its output piped, and nothing to read."""
     path = os.pathsep.join([str(REPOSITORY / "shared"), str(REPOSITORY)])
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": path, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -34,9 +37,11 @@ def python(arguments: Sequence[str | Path], **environment: str) -> subprocess.Po
     )
 
 
-def start(*arguments: str | Path, home: Path, **environment: str) -> subprocess.Popen[str]:
+def start(
+    *arguments: str | Path, home: Path, cwd: Path | None = None, **environment: str
+) -> subprocess.Popen[str]:
     """Start ``acaflow``."""
-    return python(["-m", "acaflow", *arguments], ACAFLOW_HOME=str(home), **environment)
+    return python(["-m", "acaflow", *arguments], cwd, ACAFLOW_HOME=str(home), **environment)
 
 
 def end(process: subprocess.Popen[str], timeout_s: float = 120) -> Answer:
@@ -49,6 +54,6 @@ def end(process: subprocess.Popen[str], timeout_s: float = 120) -> Answer:
     return Answer(process.returncode, out, err)
 
 
-def call(*arguments: str | Path, home: Path, **environment: str) -> Answer:
+def call(*arguments: str | Path, home: Path, cwd: Path | None = None, **environment: str) -> Answer:
     """Run ``acaflow`` to its end."""
-    return end(start(*arguments, home=home, **environment))
+    return end(start(*arguments, home=home, cwd=cwd, **environment))

@@ -6,18 +6,6 @@ import json
 
 import pytest
 
-from tests.support.l0 import make_l0_file
-
-
-@pytest.fixture
-def worked(shell, tmp_path):
-    """A home with one done job (slot 3) and one dead one (slot 2)."""
-    good = make_l0_file(tmp_path / "files", slot=3)
-    bad = make_l0_file(tmp_path / "files", slot=2)
-    bad.write_bytes(bad.read_bytes()[:-500])
-    assert shell("ingest", good, bad).code == 1
-    return shell
-
 
 def only(shell, state):
     """Return the one job in a state."""
