@@ -45,7 +45,8 @@ def aca_l0_file(
     root = ctx.home.archive / "aca0"
     with L0Index(root) as index:
         verdict = index.compare(record)
-        if verdict is Verdict.SAME:
+        # A later attempt may find what an earlier one archived but could not report any more.
+        if verdict is Verdict.SAME and ctx.claim.n == 1:
             return Skipped(f"already archived: {record.filename} with the same content")
         if verdict is Verdict.CONFLICT:
             raise ArchiveConflictError(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, render_template, request, url_for
 from flask_wtf.csrf import CSRFError, CSRFProtect
-from werkzeug.exceptions import Forbidden, HTTPException, InternalServerError
+from werkzeug.exceptions import Forbidden, HTTPException
 
 from acaflow import __version__
 from acaflow.errors import AcaflowError, InputError, MissingDataError, TransientError
@@ -77,11 +77,11 @@ def create_app(runtime: Runtime | None = None) -> Flask:
     )
     app.extensions["acaflow"] = {"runtime": runtime, "user": _user()}
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    CSRFProtect(app)
     words.register(app)
     _serve_static_by_content(app)
     app.before_request(_number)
     app.before_request(_only_from_here)
+    CSRFProtect(app)  # checks after those two: its refusals have a number too
     app.after_request(_finish)
     app.register_error_handler(HTTPException, _refuse)
     app.register_error_handler(AcaflowError, _explain)
@@ -179,7 +179,7 @@ TITLES = {
     405: "This address does not take that",
     413: "That is too much for one form",
     500: "The page could not be made",
-    503: "The ledger is busy",
+    503: "The ledger does not answer",
 }
 
 
@@ -212,12 +212,15 @@ def _explain(error: AcaflowError) -> Any:
         return _error(400, str(error))
     if isinstance(error, TransientError):
         log.warning("request %s: %s", g.number, error)
-        return _error(503, f"{error}. Load the page again in a few seconds.")
+        return _error(
+            503,
+            "It may be locked for a moment: load the page again in a few seconds. If that does not"
+            f" help, the log of the web process has the cause under {g.number}.",
+        )
     return _fail(error)
 
 
 def _fail(error: Exception) -> Any:
     log.error("request %s: %s failed", g.number, request.path, exc_info=error)
-    what = InternalServerError.description
     what = f"The log of the web process has the cause under {g.number}, version {__version__}."
     return _error(500, what)

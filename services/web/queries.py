@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from acaflow import times
 from acaflow.errors import InputError, MissingDataError, TimeFormatError
 from acaflow.runtime import reading
-from acaflow.runtime.reading import Job, Listing, Overview
+from acaflow.runtime.reading import Job, Listing, Overview, QueueRow
 from services.web.words import runtime
 
-__all__ = ["FILTERS", "events", "job", "jobs", "overview", "seconds"]
+__all__ = ["FILTERS", "events", "job", "jobs", "overview", "queues", "seconds"]
 
 FILTERS = ("state", "queue", "task", "subject", "error", "start", "stop")
 """What `/jobs` can be narrowed by, in the order of its form."""
@@ -32,8 +32,16 @@ def seconds(written: str) -> float:
 
 def overview() -> Overview:
     """Ask for the 24 hours that end with the running one."""
-    ledger = runtime().ledger
-    return reading.overview(ledger, ledger.now() // 3600 * 3600 - 23 * 3600)
+    return reading.overview(runtime().ledger, _since())
+
+
+def queues() -> list[QueueRow]:
+    """Ask for the queues alone."""
+    return reading.queue_rows(runtime().ledger, _since())
+
+
+def _since() -> float:
+    return runtime().ledger.now() // 3600 * 3600 - 23 * 3600
 
 
 def jobs(query: Mapping[str, str], limit: int = 50) -> Listing:

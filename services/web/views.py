@@ -62,7 +62,7 @@ def show_overview() -> Any:
 @blueprint.get("/fragments/queues")
 def queues_part() -> Any:
     """Give the live table of queues."""
-    return _part("_queues.html", seen=queries.overview())
+    return _part("_queues.html", queues=queries.queues())
 
 
 # --- jobs ---
@@ -287,10 +287,7 @@ def new_job(name: str) -> Any:
 
 
 def _form_page(form: forms.Form, force: bool, **preview: Any) -> str:
-    seen = queries.overview() if preview.get("preview") else None
-    queue = (
-        next((row for row in seen.queues if row.name == form.task.queue), None) if seen else None
-    )
+    queue = next(row for row in queries.queues() if row.name == form.task.queue)
     return render_template(
         "new_job.html", form=form, force=force, tasks=forms.manual_tasks(), queue=queue, **preview
     )

@@ -214,5 +214,6 @@ def register(app: Flask) -> None:
         TASKS=TASKS,
         EVENTS=EVENTS,
         HOPELESS=reading.HOPELESS,
+        WINDOW=reading.WINDOW,
     )
     app.context_processor(_frame)

@@ -145,6 +145,7 @@ def file_system(folder: Path) -> str:
     except OSError:
         return ""
     best, kind = 0, ""
+    folder = folder.resolve()
     for line in mounts:
         point, fstype = line.split()[1:3]
         point = point.replace("\\040", " ")

@@ -106,6 +106,7 @@ class System:
     redis: servers.Redis
     variables: dict[str, str]
     processes: list[Process] = field(default_factory=list)
+    supervised: list[Process] = field(default_factory=list)
 
     @property
     def home(self) -> Home:
@@ -123,6 +124,21 @@ class System:
         if ready:
             process.wait_line(READY[kind])
         return process
+
+    def supervise(self, *processes: Process) -> None:
+        """Start these again, while the test waits, whenever they end, as `acaflow up` does."""
+        self.supervised += processes
+
+    def wait_until(self, ready: Callable[[], bool], what: str, patience_s: float) -> None:
+        """Wait, and keep the supervised processes alive."""
+
+        def look() -> bool:
+            for process in self.supervised:
+                if not process.alive:
+                    process.start()
+            return ready()
+
+        wait_until(look, what, patience_s)
 
     # --- the ledger ---
 
@@ -153,7 +169,7 @@ class System:
             states = self.states(task)
             return sum(states.values()) == number and set(states) <= set(TERMINAL)
 
-        wait_until(ended, f"{number} jobs of {task} ended", patience_s)
+        self.wait_until(ended, f"{number} jobs of {task} ended", patience_s)
 
     def wait_running(self, key: str, n: int = 1) -> Any:
         """Wait until attempt `n` of a test task runs; return the row."""
@@ -227,3 +243,45 @@ def steadily(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+class Up(Process):
+    """An ``acaflow up`` of a home that has nothing yet."""
+
+    def __init__(self, home: Path, *options: str, **variables: str) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        # The marker finds whatever it leaves behind, in whichever session.
+        self.marker = f"TEST_UP={home}"
+        made = environment(home, TEST_UP=str(home), ACAFLOW_WEB_PORT="0", **variables)
+        argv = [sys.executable, "-m", "acaflow", "up", *options]
+        super().__init__(argv, home / "up.log", made)
+        self.home = Home(home)
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is up."""
+        super().start()
+        self.wait_line("acaflow is up", 2 * READY_S)
+
+    def child(self, word: str) -> psutil.Process | None:
+        """Return the supervised process whose command line has that word."""
+        for process in psutil.Process(self.pid).children():
+            try:
+                if any(word in part for part in process.cmdline()):
+                    return process
+            except psutil.Error:
+                continue
+        return None
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process that belongs to it, orphans included."""
+        return of_session(self.marker)
+
+    def sweep(self) -> None:
+        """Leave nothing behind."""
+        for process in self.processes():
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        if self.popen is not None:
+            self.popen.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,21 +124,34 @@ def _selection(command: Any) -> Any:
 
 
 @level0.command("files")
-@_selection
+@click.option("--start", type=TimeText(), help="In any time format.")
+@click.option("--stop", type=TimeText(), help="In any time format.")
+@click.option("--obsid", type=int, help="Observation, instead of --start and --stop.")
+@click.option("--slot", "slots", type=int, multiple=True, help="0 to 7; repeatable.")
+@json_option
 @pass_session
 def l0_files(
-    session: Session, start: float, stop: float, slots: tuple[int, ...], as_json: bool
+    session: Session,
+    start: float | None,
+    stop: float | None,
+    obsid: int | None,
+    slots: tuple[int, ...],
+    as_json: bool,
 ) -> int:
-    """List the files that hold the data of an interval.
+    """List the files that hold the data of an interval or of an observation.
 
     Example:
       acaflow archive l0 files --start 2019:272 --stop 2019:273 --slot 3
+      acaflow archive l0 files --obsid 8008
     """
     from acaflow.archive import aca_l0
 
-    check_interval(start, stop)
+    if start is not None and stop is not None and obsid is None:
+        check_interval(start, stop)
+    elif start is not None or stop is not None or obsid is None:
+        raise click.UsageError("give --start and --stop, or --obsid")
     folder = session.home.archive / "aca0"
-    files = aca_l0.get_files(start=start, stop=stop, slots=slots or None, data_root=folder)
+    files = aca_l0.get_files(obsid, start, stop, slots or None, data_root=folder)
     if as_json:
         print_json(files)
     else:
@@ -220,7 +232,7 @@ def rows(
     return _found(lines, "rows")
 
 
-def _found(items: Iterable[Any], what: str) -> int:
+def _found(items: list[Any], what: str) -> int:
     if items:
         return 0
     complain(f"no {what} there")

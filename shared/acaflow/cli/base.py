@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from acaflow.config import Settings
     from acaflow.paths import Home
     from acaflow.runtime.ledger import Ledger
-    from acaflow.runtime.runs import Runtime, Transport
+    from acaflow.runtime.runs import Runtime
 
 __all__ = [
     "HOME",
@@ -106,12 +106,19 @@ class Session:
         ledger.check_schema()
         return ledger
 
-    def runtime(self, kind: str = "cli", transport: Transport | None = None) -> Runtime:
-        """Open home and ledger to change something; hints are left to the relay by default."""
+    def runtime(self) -> Runtime:
+        """Open a home that exists to change something; sending is left to its relay.
+
+        Raises
+        ------
+        MissingDataError
+            It has no ledger yet.
+        """
         from acaflow.cli.work import LeftToRelay
         from acaflow.runtime import runs
 
-        return runs.open_runtime(kind, self.settings, transport or LeftToRelay())
+        self.ledger().engine.dispose()
+        return runs.open_runtime("cli", self.settings, LeftToRelay())
 
 
 pass_session = click.make_pass_decorator(Session)
@@ -237,12 +244,17 @@ def user_name() -> str:
 
 def complain(words: str) -> None:
     """Write one line of message to standard error."""
-    click.echo(f"acaflow: {' '.join(words.split())}", err=True)
+    click.echo(f"acaflow: {_printable(' '.join(words.split()))}", err=True)
+
+
+def _printable(text: str) -> str:
+    """Replace what no terminal should get: a file name may hold any byte."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def print_json(value: Any) -> None:
     """Write a value to standard output as JSON."""
-    click.echo(json.dumps(value, default=_plain, indent=1, ensure_ascii=False))
+    click.echo(json.dumps(value, default=_plain, indent=1))
 
 
 def _plain(value: Any) -> Any:
@@ -265,7 +277,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         for index in range(len(headers))
     ]
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [["" if cell is None else _printable(str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _draw_table(headers, cells, right)
         return

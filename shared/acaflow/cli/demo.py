@@ -111,18 +111,19 @@ def _copied(data: Path, home: Home) -> list[Path]:
     """Copy the FITS files of a folder beside the inbox, under the names they will have there."""
     folder = home.work / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    copies = []
+    copies: dict[Path, None] = {}  # a file may be there under both of its names
     for source in sorted(data.iterdir()):
-        if source.name.startswith(".") or not source.name.endswith((".fits", ".fits.gz")):
+        is_fits = source.is_file() and source.name.endswith((".fits", ".fits.gz"))
+        if not is_fits or source.name.startswith("."):
             complain(f"left out, not a FITS file: {source.name}")
             continue
         name = archive_name(source)
         if name != source.name:
             click.echo(f"{source.name} is delivered as {name}")
-        copies.append(Path(shutil.copyfile(source, folder / name)))
+        copies[Path(shutil.copyfile(source, folder / name))] = None
     if not copies:
         raise InputError(f"{data} has no FITS files")
-    return copies
+    return list(copies)
 
 
 def archive_name(path: Path) -> str:

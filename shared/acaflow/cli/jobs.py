@@ -160,11 +160,12 @@ def list_jobs(session: Session, /, since: float | None, as_json: bool, **filters
     """
     from acaflow.runtime import reading
 
-    listing = reading.list_jobs(session.ledger(), start=epoch(since), **filters)
+    ledger = session.ledger()
+    listing = reading.list_jobs(ledger, start=epoch(since), **filters)
     if as_json:
         print_json({"jobs": listing.rows, "older": listing.older})
     elif listing.rows:
-        print_table(*_job_table(listing.rows, session.ledger().now()))
+        print_table(*_job_table(listing.rows, ledger.now()))
         if listing.older:
             click.echo(f"more: --before {listing.older}", err=True)
     return _found(listing.rows, "no such jobs")

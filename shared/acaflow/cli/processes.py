@@ -124,7 +124,7 @@ def web(session: Session, host: str | None, port: int | None) -> None:
 
     given = {"web_host": host, "web_port": port}
     settings = session.load("web", **{key: value for key, value in given.items() if value})
-    session.runtime("web").ledger.engine.dispose()  # a wrong home or ledger is told here
+    session.runtime().ledger.engine.dispose()  # a wrong home or ledger is told here
     command = gunicorn_command(settings.web_host, settings.web_port)
     os.execvpe(command[0], command, {**os.environ, "ACAFLOW_HOME": str(session.home.root)})
 

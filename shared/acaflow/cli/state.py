@@ -138,6 +138,7 @@ def check_all(session: Session, as_json: bool) -> int:
     from acaflow.runtime import health as library
     from acaflow.runtime import runs, supervise
 
+    session.ledger().engine.dispose()
     instance = supervise.running(session.home)
     settings = session.settings
     if instance is not None and instance.redis_url:

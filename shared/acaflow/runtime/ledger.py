@@ -27,7 +27,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from acaflow import storage
-from acaflow.errors import ConfigError, LeaseLostError, StorageBusyError
+from acaflow.errors import ConfigError, LeaseLostError, PipelineError, StorageBusyError
 from acaflow.runtime.records import (
     TERMINAL,
     Claim,
@@ -78,8 +78,9 @@ AND (lock_key IS NULL OR NOT EXISTS
 ORDER BY priority, not_before LIMIT :room
 """
 _UNANSWERED = """
-SELECT id, sends, lock_key, sent_at FROM job
-WHERE queue = :queue AND state = 'waiting' AND sent_at IS NOT NULL AND sent_at <= :before
+SELECT id, sends, lock_key FROM job
+WHERE queue = :queue AND state = 'waiting' AND sent_at IS NOT NULL AND sent_at < :now - :first_s *
+    CASE WHEN :doubles = 0 THEN 1 WHEN sends > 7 THEN 120 ELSE 1 << (sends - 1) END
 ORDER BY sent_at LIMIT :room
 """
 _INSERT_COALESCED = text("""
@@ -254,7 +255,8 @@ class Ledger:
             with self.look() as connection:
                 found = connection.scalar(text("SELECT version_num FROM alembic_version"))
         except (sa.exc.ProgrammingError, StorageBusyError) as err:
-            if "alembic_version" not in str(err):
+            absent = "no such table" in str(err) or "does not exist" in str(err)
+            if not absent or "alembic_version" not in str(err):
                 raise ConfigError(f"ledger cannot be opened: {err}") from err
             found = None
         if found is None:
@@ -299,9 +301,10 @@ class Ledger:
         known = {}
         for item in ordered:
             if item.id not in new:
-                known[item.dedupe_key] = str(
-                    connection.scalar(_EVENT_OF_KEY, {"key": item.dedupe_key})
-                )
+                found = connection.scalar(_EVENT_OF_KEY, {"key": item.dedupe_key})
+                if found is None:
+                    raise PipelineError(f"event {item.id} exists already with another key")
+                known[item.dedupe_key] = str(found)
         pairs = [(item, wanted) for item in ordered if item.id in new for wanted in item.jobs]
         hints = self._insert_jobs(connection, now, pairs, open_queues)
         return Recorded([item.id for item in ordered if item.id in new], known, hints)
@@ -423,26 +426,14 @@ class Ledger:
         A hint counts as lost after 2 s when the queue holds no message at all, else after
         30 s, doubled with every send, at most 1 h.
         """
+        wait = {"first_s": 2.0, "doubles": 0} if all_empty else {"first_s": 30.0, "doubles": 1}
+        return self._mark(self._unanswered, {"queue": queue, "room": room, **wait})
 
-        def overdue(row: Any, now: float) -> bool:
-            wait_s: float = 2.0 if all_empty else min(30.0 * 2 ** min(row.sends - 1, 10), 3600.0)
-            return bool(now - row.sent_at > wait_s)
-
-        least_s = 2.0 if all_empty else 30.0
-        return self._mark(self._unanswered, {"queue": queue, "room": room}, least_s, overdue)
-
-    def _mark(
-        self,
-        select: sa.TextClause,
-        parameters: Mapping[str, Any],
-        least_s: float = 0.0,
-        wanted: Callable[[Any, float], bool] = lambda row, now: True,
-    ) -> list[Hint]:
+    def _mark(self, select: sa.TextClause, parameters: Mapping[str, Any]) -> list[Hint]:
         def work(connection: sa.Connection, now: float) -> list[Hint]:
             hints, locks = [], set()
-            bounds = {"now": now} if select is self._due else {"before": now - least_s}
-            for row in connection.execute(select, {**parameters, **bounds}).all():
-                if row.lock_key in locks or not wanted(row, now):
+            for row in connection.execute(select, {**parameters, "now": now}).all():
+                if row.lock_key in locks:
                     continue
                 if row.lock_key is not None:
                     locks.add(row.lock_key)

@@ -15,6 +15,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, get_type_hints
 
@@ -146,6 +147,11 @@ class Task:
     soft_s: int | None = None
     hard_s: int | None = None
 
+    @cached_property
+    def types(self) -> dict[str, Any]:
+        """Names and types of the arguments."""
+        return get_type_hints(self.args)
+
     def limits(self, after_timeout: bool = False) -> tuple[int, int]:
         """Return the soft and hard time limit (s); doubled after a timeout, within the queue's."""
         queue = QUEUES[self.queue]
@@ -173,7 +179,7 @@ TASKS = _by_name(
         "Compare the archive on disk with its index, and mend the index",
         HOUSEKEEPING,
         lock="ingest.reconcile",
-        coalesce="ingest.reconcile",
+        coalesce="ingest.reconcile:{checksums}",
         debounce_s=1.0,
         manual=True,
     ),
@@ -399,7 +405,7 @@ def parse_args(task: Task, values: Mapping[str, Any]) -> Any:
 
     Text is converted to the field's type (forms and command lines); anything else must have it.
     """
-    hints = get_type_hints(task.args)
+    hints = task.types
     problems = [
         f"{name} is not an argument of {task.name} (known: {', '.join(hints) or 'none'})"
         for name in values
@@ -421,7 +427,16 @@ def parse_args(task: Task, values: Mapping[str, Any]) -> Any:
     return task.args(**converted)
 
 
-_BOOLS = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False}
+_BOOLS = {
+    "true": True,
+    "yes": True,
+    "1": True,
+    "on": True,
+    "false": False,
+    "no": False,
+    "0": False,
+    "off": False,
+}
 
 
 def _convert(value: Any, wanted: Any) -> Any:

@@ -62,8 +62,10 @@ def dispose(runtime: Runtime, event_id: str, path: str) -> bool:
     """
     home = runtime.home
     taken = home.root / path
+    if not taken.exists():
+        return False
     jobs = runtime.ledger.jobs_of(event_id)
-    if any(row["state"] not in TERMINAL for row in jobs) or not taken.exists():
+    if any(row["state"] not in TERMINAL for row in jobs):
         return False
     name = messages.original_name(path)
     dead = next((row for row in jobs if row["state"] == "dead"), None)

@@ -36,6 +36,8 @@ FULL = 2000
 """Messages per queue; more stay in the ledger until the relay sees room."""
 
 BEAT_S = 15.0
+STOP_S = 30
+"""What still runs so long after SIGTERM is given up; the relay returns it."""
 
 
 def make_app(settings: config.Settings, name: str = "acaflow") -> Celery:
@@ -82,7 +84,7 @@ def make_app(settings: config.Settings, name: str = "acaflow") -> Celery:
         result_backend_transport_options={"visibility_timeout": VISIBILITY_S},
         worker_eta_task_limit=100,
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_soft_shutdown_timeout=30,
+        worker_soft_shutdown_timeout=0,
         worker_enable_soft_shutdown_on_idle=False,
         worker_send_task_events=False,
         task_send_sent_event=False,
@@ -164,7 +166,6 @@ def run_worker(
 ) -> int:
     """Serve queues in this process and its prefork children until told to stop."""
     limits = [QUEUES[name] for name in queues]
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")  # SIGTERM = soft shutdown
     app = make_app(settings, "+".join(queues))
     runs.load_steps(queues)
     me = Me.here("worker", queues[0], ",".join(queues))
@@ -210,6 +211,13 @@ def _connect_signals(runtime: runs.Runtime) -> None:
         log.info("worker ready: %s", runtime.me.queues)
         sender.timer.call_repeatedly(BEAT_S, _beat, (runtime,))
 
+    @signals.worker_shutting_down.connect(weak=False)
+    def stopping(**_: Any) -> None:
+        # Celery's own soft shutdown sleeps to the end of its timeout even if the last job ends
+        # at once; a warm one ends with the last job, but has no limit.
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGQUIT))
+        signal.alarm(STOP_S)
+
     @signals.worker_process_init.connect(weak=False)
     def child(**_: Any) -> None:
         die_with_parent(signal.SIGKILL, parent)
@@ -231,5 +239,7 @@ def _connect_signals(runtime: runs.Runtime) -> None:
 def _beat(runtime: runs.Runtime) -> None:
     try:
         runtime.ledger.beat(runtime.me.row())
+        # The next pool child must not inherit an open SQLite connection.
+        runtime.ledger.engine.dispose()
     except Exception:
         log.warning("beat not written", exc_info=True)

@@ -35,7 +35,9 @@ def upgrade(ledger: Ledger) -> bool:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option(
+        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
+    )
     try:
         with ledger.engine.begin() as connection:
             if not ledger.is_sqlite:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
+PATH = os.pathsep.join([str(REPOSITORY / "shared"), str(REPOSITORY)])
+"""Where Python finds acaflow and its services in a plain checkout."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,10 @@ def python(
     arguments: Sequence[str | Path], cwd: Path | None = None, **environment: str
 ) -> subprocess.Popen[str]:
     """Start Python with acaflow on its path, its output piped, and nothing to read."""
-    path = os.pathsep.join([str(REPOSITORY / "shared"), str(REPOSITORY)])
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        env={**os.environ, "PYTHONPATH": PATH, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

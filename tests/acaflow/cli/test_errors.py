@@ -39,6 +39,8 @@ DAY = ("--start", "2019:270", "--stop", "2019:271")
         (["worker", "ingets"], "no queue 'ingets'; there are: ingest, dark_cal"),
         (["worker", "ingest"], "ACAFLOW_REDIS_URL is not set"),
         (["relay"], "ACAFLOW_REDIS_URL is not set"),
+        (["archive", "l0", "--start", "2019:270"], "give --start and --stop, or --obsid"),
+        (["archive", "l0", *DAY, "--obsid", "8008"], "give --start and --stop, or --obsid"),
         (["up", "--solo", "--spread"], "exclude each other"),
         (["demo", "--data", ".", "--hours", "3"], "it excludes --data"),
     ],
@@ -62,9 +64,22 @@ def test_questions_that_a_home_cannot_answer(worked, arguments, words):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["jobs"], ["events"], ["status"], ["db", "check"], ["archive", "l0", *DAY], ["quarantine"]],
+    [
+        ["jobs"],
+        ["events"],
+        ["status"],
+        ["db", "check"],
+        ["archive", "l0", *DAY],
+        ["quarantine"],
+        ["health"],
+        ["web"],
+        ["jobs", "requeue", "12345678"],
+        ["jobs", "cancel", "12345678"],
+        ["quarantine", "release", "12345678"],
+        ["db", "backup"],
+    ],
 )
-def test_looking_into_a_home_that_does_not_exist_makes_nothing(shell, arguments):
+def test_a_home_that_does_not_exist_is_not_made_by_the_way(shell, arguments):
     shell.refused(*arguments, code=3)
     assert not shell.home.exists()
 
@@ -76,6 +91,19 @@ def test_nothing_in_the_interval(shell, tmp_path):
     assert "no rows there" in shell.refused(
         "archive", "l0", "rows", "TIME", *span, "--slot", "3", code=3
     )
+
+
+def test_an_observation_that_no_archive_knows(worked):
+    message = worked.refused("archive", "l0", "--obsid", "8008", code=3)
+    assert "no archive at" in message
+    assert "obspar" in message
+
+
+def test_an_archive_that_cannot_be_read(worked):
+    index = worked.home / "archive/aca0/archfiles.db3"
+    index.write_bytes(b"no database" * 100)
+    message = worked.refused("archive", "l0", *DAY, code=1)
+    assert f"archive index {index} cannot be read" in message
 
 
 @pytest.mark.parametrize("arguments", [["ingest"], ["db", "upgrade"], ["up"]])
@@ -140,7 +168,8 @@ def test_an_interrupted_command(shell, monkeypatch):
 
     shell.good("db", "upgrade")
     monkeypatch.setattr(reading, "overview", interrupted)
-    assert shell.refused("status", code=130) == "acaflow: interrupted\n"
+    answer = shell("status")
+    assert (answer.code, answer.err.strip()) == (130, "acaflow: interrupted")
 
 
 def test_output_that_nobody_reads(tmp_path):

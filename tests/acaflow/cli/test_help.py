@@ -12,11 +12,9 @@ from acaflow import __version__
 from acaflow.cli import root
 from tests.acaflow.cli.programs import Answer, end, python
 
-COMMANDS = set(
-    "up demo simulate ingest submit jobs events quarantine status health db worker relay watch"
-    " web archive".split()
-)
-"""What the first release promises, and the archive."""
+PROMISED = """
+up demo simulate ingest submit jobs events quarantine status health db worker relay watch web
+"""
 
 
 def tree(command=root, path=()):
@@ -40,7 +38,7 @@ def named(words):
 
 
 def test_every_promised_command_is_there():
-    assert set(root.commands) == COMMANDS
+    assert set(PROMISED.split()) <= set(root.commands)
 
 
 @pytest.mark.parametrize("path", [path for path, _ in tree()], ids=" ".join)
@@ -50,12 +48,8 @@ def test_help_has_an_example(shell, path):
     assert f"  acaflow{''.join(f' {word}' for word in path)}" in answer.out
 
 
-@pytest.mark.parametrize(
-    ("path", "command"),
-    tree(),
-    ids=lambda item: " ".join(item[:9]) if isinstance(item, tuple) else "",
-)
-def test_examples_name_commands_and_options_that_exist(path, command):
+@pytest.mark.parametrize("command", [command for _, command in tree()], ids=lambda it: it.name)
+def test_examples_name_commands_and_options_that_exist(command):
     lines = [line.strip() for line in command.help.splitlines()]
     examples = [line for line in lines if line.startswith("acaflow ")]
     assert examples

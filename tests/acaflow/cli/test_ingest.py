@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from acaflow.archive.aca_l0 import get_slot_data
+from acaflow.cli import work
 from tests.support.l0 import BASE_TIME, make_l0_file
 
 
@@ -91,6 +95,18 @@ def test_a_file_of_no_known_kind_is_refused_naming_the_known_ones(shell, tmp_pat
     assert "no rule knows this name; known: acaf<TSTART>N<version>_<slot>_img0.fits" in answer.err
 
 
+def test_a_file_name_that_no_terminal_should_see(shell, tmp_path):
+    strange = tmp_path / os.fsdecode(b"a\x1b[31m\xff\n.fits")
+    strange.write_text("hello")
+    answer = shell("ingest", strange)
+    assert answer.code == 1
+    assert "a?[31m??.fits  dead" in answer.out
+    assert len(answer.out.splitlines()) == 2
+    assert "\x1b" not in answer.out + answer.err
+    [result] = json.loads(shell("ingest", strange, "--json").out)
+    assert result["file"] == str(strange)
+
+
 def test_no_wait_leaves_the_job_to_whoever_comes(shell, good_file, tmp_path):
     handed = shell("ingest", "--no-wait", "--json", good_file)
     assert handed.code == 0
@@ -99,6 +115,17 @@ def test_no_wait_leaves_the_job_to_whoever_comes(shell, good_file, tmp_path):
     # The next command that works does all that is due.
     shell.good("ingest", make_l0_file(tmp_path / "files", slot=4))
     assert {job["state"] for job in shell.json("jobs")["jobs"]} == {"done"}
+
+
+def test_waiting_says_why_and_ends_when_nobody_works_any_more(shell, good_file, monkeypatch):
+    served = iter([True, True, False])
+    monkeypatch.setattr(work, "is_served", lambda *_: next(served))
+    monkeypatch.setattr(work, "DOUBT_S", 0.0)
+    answer = shell("ingest", good_file)
+    assert answer.code == 1
+    because, end = answer.err.splitlines()
+    assert "No live worker for queue ingest" in because
+    assert f"nothing works on {shell.home} any more" in end
 
 
 def test_a_file_that_is_not_there(shell):
@@ -206,7 +233,7 @@ def test_simulated_reissue(shell, tmp_path):
     )
     assert ["N001_" in file for file in files] == [True, False]
     assert "N002_3_" in files[1]
-    assert b"REVISION=                    2" in gzip.decompress(open(files[1], "rb").read())
+    assert b"REVISION=                    2" in gzip.decompress(Path(files[1]).read_bytes())
 
 
 # --- real files ---
@@ -218,9 +245,9 @@ def test_real_files(shell, real_data):
     results = shell.json("ingest", *files)
     assert [result["jobs"][0]["state"] for result in results] == ["done"] * 5
     runs = shell.json("archive", "l0", "coverage", "--start", "2019:272", "--stop", "2019:273")
-    rows: dict[int, int] = {}
+    rows = Counter()
     for run in runs:
-        rows[run["slot"]] = rows.get(run["slot"], 0) + run["n_rows"]
+        rows[run["slot"]] += run["n_rows"]
     # aca-archive 2.6: fids in slots 0 and 2 are 8x8, stars 6x6.
     assert rows == {0: 1568, 2: 1568, 3: 3135, 5: 3135, 6: 3135}
 
@@ -231,4 +258,5 @@ def test_a_real_file_with_a_wrong_checksum(shell, real_data, tmp_path):
     wrong.write_bytes((real_data / "real/aca_l0_small/test_level0_3.fits.gz").read_bytes())
     answer = shell("ingest", wrong)
     assert answer.code == 1
-    assert "CHECKSUM" in answer.err or "DATASUM" in answer.err
+    assert "BadInput. " in answer.err
+    assert "DATASUM of HDU 1 is" in answer.err

@@ -1,10 +1,12 @@
-"""``acaflow up`` and ``acaflow demo`` for real: Redis, workers, relay, pages, a shell beside them."""
+"""``acaflow up`` and ``acaflow demo`` for real, and commands beside them."""
 
 from __future__ import annotations
 
-import json
+import os
+import re
 import signal
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ import pytest
 from acaflow import config
 from acaflow.errors import ConfigError
 from acaflow.runtime import redis_server
-from tests.acaflow.cli.programs import Answer, call, end, start
+from tests.acaflow.cli.programs import PATH, Answer, call, end, start
 from tests.support import servers
 from tests.support.l0 import make_l0_file
 
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.live
 def has_redis() -> None:
     """Skip where there is no Redis server to start."""
     try:
-        redis_server.find(config.Settings())
+        redis_server.find(config.load())
     except ConfigError as err:
         servers.missing(f"a Redis server ({err})")
 
@@ -42,53 +44,46 @@ def is_up(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], st
         assert first.startswith("acaflow is up: "), end(process)
         yield process, first.removeprefix("acaflow is up: ").strip()
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
 
 
-def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
-
-
-def test_a_shell_beside_a_running_system(tmp_path):
-    home = tmp_path / "home"
+def test_commands_beside_a_running_system(shell, tmp_path):
     file = make_l0_file(tmp_path, slot=3)
-    with is_up(home) as (process, url):
-        [result] = json.loads(call("ingest", file, "--json", home=home).out)
+    with is_up(shell.home) as (process, url):
+        [result] = shell.json("ingest", file)
         assert [job["state"] for job in result["jobs"]] == ["done"]
         # The work was done by a worker of the other process.
-        detail = json.loads(call("jobs", "show", result["jobs"][0]["id"], "--json", home=home).out)
+        detail = shell.json("jobs", "show", result["jobs"][0]["id"])
         assert detail["attempts"][0]["owner"].startswith("ingest@")
 
-        waited = call("submit", "ingest.reconcile", "--wait", "--force", "--json", home=home)
-        assert waited.code == 0
-        assert json.loads(waited.out)["jobs"][0]["state"] == "skipped"
+        waited = shell.json("submit", "ingest.reconcile", "--wait", "--force")
+        assert waited["jobs"][0]["state"] == "skipped"
 
         for command in (["health"], ["health", "worker"], ["health", "relay"], ["health", "web"]):
-            assert call(*command, home=home).code == 0, command
-        status = json.loads(call("status", "--json", home=home).out)
-        assert status["up"] == {"pid": process.pid, "url": url}
+            shell.good(*command)
+        assert shell.json("status")["up"] == {"pid": process.pid, "url": url}
         with urllib.request.urlopen(url, timeout=10) as page:
             assert page.status == 200
 
-        second = call("up", home=home)
-        assert second == Answer(1, "", f"acaflow: acaflow is up already for {home}: {url}\n")
+        message = shell.refused("up", code=1)
+        assert message == f"acaflow: acaflow is up already for {shell.home}: {url}\n"
 
-        family = children(process)
+        family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         assert end(process).code == 0
         assert not [child for child in family if child.is_running()]
 
 
-def test_a_refused_file_is_told_to_whoever_waits(tmp_path):
-    home = tmp_path / "home"
+def test_a_refused_file_is_told_to_whoever_waits(shell, tmp_path):
     bad = make_l0_file(tmp_path, slot=2)
     bad.write_bytes(bad.read_bytes()[:-500])
-    with is_up(home, "--solo", "--no-web"):
-        answer = call("ingest", bad, home=home)
+    with is_up(shell.home, "--solo", "--no-web"):
+        answer = shell("ingest", bad)
         assert answer.code == 1
         assert "file is truncated" in answer.err
-        assert "acaflow up: no pages" in call("status", home=home).out
+        assert "acaflow up: no pages" in shell.good("status").out
 
 
 # --- demo ---
@@ -100,6 +95,10 @@ def run_demo(folder: Path, *options: str | Path) -> Answer:
 
 
 def test_demo_of_two_simulated_hours(tmp_path):
+    # The leftovers of an earlier demo: the home is made anew.
+    for folder in ("inbox", "state", "archive"):
+        (tmp_path / ".demo" / folder).mkdir(parents=True)
+    (tmp_path / ".demo/archive/old").touch()
     answer = run_demo(tmp_path, "--hours", "2")
     assert answer.code == 0, answer
     assert "feeding 8 files" in answer.out
@@ -109,9 +108,41 @@ def test_demo_of_two_simulated_hours(tmp_path):
     assert "pages: http://127.0.0.1:" in answer.out
     [lock] = (tmp_path / ".demo/state/run").glob("acaflow.lock")
     assert lock.read_text() == ""
-    # Once more: the home is made anew.
-    assert "feeding 8 files" in run_demo(tmp_path, "--hours", "2").out
+    assert not (tmp_path / ".demo/archive/old").exists()
     assert len(list((tmp_path / ".demo/processed").glob("*/*/*.fits.gz"))) == 8
+
+
+def test_demo_at_a_terminal_stays_until_ctrl_c(tmp_path):
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "acaflow", "demo", "--hours", "1"],
+        env={**os.environ, "PYTHONPATH": PATH},
+        cwd=tmp_path,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    try:
+        shown = b""
+        while b"Ctrl-C stops" not in shown:
+            shown += os.read(master, 65536)
+        assert b"aca0:7" in shown
+        servers.wait_until(lambda: answers(shown), "the page")
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def answers(shown: bytes) -> bool:
+    """Tell whether the page that was named is served."""
+    [url] = re.findall(r"pages: (\S+)", shown.decode())
+    with urllib.request.urlopen(url, timeout=10) as page:
+        return bool(page.status == 200)
 
 
 @pytest.mark.real

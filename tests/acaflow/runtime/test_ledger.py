@@ -272,7 +272,7 @@ def test_one_of_many_claimers_wins(ledger):
     job_id = add(ledger, "e")
     barrier = threading.Barrier(4)
 
-    def claim(owner: str) -> Claim | str:
+    def claim(owner):
         barrier.wait()
         return ledger.claim(job_id, owner)
 
@@ -536,7 +536,7 @@ def test_mark_of_an_old_reading_sends_nothing(ledger):
     """The row locks of both databases keep relays apart; the mark would do so without them."""
     job_id = add(ledger, "e")  # sent at once: sends is 1
 
-    def mark(sends: int) -> int:
+    def mark(sends):
         key = {"id": job_id, "sends": sends}
         return ledger.transact(
             lambda connection, now: len(
@@ -706,7 +706,7 @@ def test_description_hides_the_password():
     ids=["release", "resend", "hand-over", "lost"],
 )
 def test_indexes_serve_the_hot_statements(sqlite_ledger, statement, indexes):
-    bounds = {"queue": "q", "now": 1, "room": 1, "before": 1, "lock_key": "l"}
+    bounds = {"queue": "q", "now": 1, "room": 1, "lock_key": "l", "first_s": 2.0, "doubles": 1}
     used = {name: value for name, value in bounds.items() if f":{name}" in statement}
     with sqlite_ledger.look() as connection:
         plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statement}"), used).all()

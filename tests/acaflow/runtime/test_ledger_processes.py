@@ -19,7 +19,7 @@ from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.records import Claim, NewEvent, Result
 from acaflow.runtime.schema import upgrade
 from acaflow.runtime.tables import event
-from tests.support.facts import DONE, a_job, an_event, gate, jobs
+from tests.support.facts import DONE, a_job, an_event, count, gate, jobs
 from tests.support.servers import wait_until
 
 KEYS = 60
@@ -42,8 +42,8 @@ def record_all(ledger: Ledger, chance: random.Random) -> None:
 def work_until_quiet(ledger: Ledger, chance: random.Random) -> None:
     """Claim random open jobs until all keys are recorded and nothing is open."""
     while True:
+        is_recorded = count(ledger, event) >= KEYS
         with ledger.look() as connection:
-            is_recorded = connection.scalar(sa.select(sa.func.count(event.c.id))) >= KEYS
             ids = connection.execute(_OPEN).scalars().all()
         if ids:
             claim = ledger.claim(chance.choice(ids), f"pid{os.getpid()}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import sqlalchemy as sa
 
 from acaflow.errors import InputError
 from acaflow.runtime import reading
@@ -679,9 +682,7 @@ def test_ids_sort_by_time(ledger: Ledger):
 
 
 def test_no_statement_walks_a_whole_table(sqlite_ledger: Ledger, states_of_sqlite: None):
-    import sqlalchemy as sa
-
-    asked: dict[str, object] = {}
+    asked: dict[str, Any] = {}
     engine = sqlite_ledger.engine
 
     @sa.event.listens_for(engine, "before_cursor_execute")
@@ -730,3 +731,11 @@ def states_of_sqlite(sqlite_ledger: Ledger) -> None:
     for n in range(3):
         ended(sqlite_ledger, str(n), "done")
     add(sqlite_ledger, "waits")
+
+
+def test_a_list_shortens_long_messages_but_keeps_links_and_times(ledger: Ledger):
+    job_id = ended(ledger, "1", "dead", "Timeout")
+    change(ledger, "UPDATE job SET error_text = :words WHERE id = :id", words="w" * 999, id=job_id)
+    said = reading.plain(reason(ledger, job_id).brief)
+    assert said == f"Timeout: {'w' * 120}…"
+    assert len(reason(ledger, job_id).text) > 999

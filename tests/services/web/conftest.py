@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -18,6 +19,7 @@ from acaflow.runtime.logs import job_log_path
 from acaflow.runtime.processes import Me
 from acaflow.runtime.records import Claim, NewProduct, Result
 from acaflow.runtime.runs import MemoryTransport, Runtime
+from acaflow.runtime.schema import upgrade
 from services.web import create_app
 from tests.conftest import NOON, Clock
 
@@ -26,9 +28,12 @@ SHA = hashlib.sha256(b"content").hexdigest()
 
 
 @pytest.fixture
-def runtime(home: Home, sqlite_ledger: Ledger) -> Runtime:
-    """Home, ledger and a transport that is a list."""
-    return Runtime(config.current(), home, sqlite_ledger, MemoryTransport(), Me.here("web", "web"))
+def runtime(home: Home, clock: Clock) -> Iterator[Runtime]:
+    """Home, ledger (which need not survive a power failure) and a transport that is a list."""
+    ledger = Ledger(config.current().database_url, synchronous="NORMAL", clock=clock)
+    upgrade(ledger)
+    yield Runtime(config.current(), home, ledger, MemoryTransport(), Me.here("web", "web"))
+    ledger.engine.dispose()
 
 
 @pytest.fixture

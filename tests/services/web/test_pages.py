@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -39,13 +40,18 @@ class Text(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.parts: list[str] = []
-        self.feed(page.partition("<main")[2])
+        self.feed(page.partition('<main id="main">')[2])
 
     def handle_data(self, data: str) -> None:
         self.parts.append(data)
 
     def __str__(self) -> str:
         return " ".join(" ".join(self.parts).split())
+
+
+def data(client: FlaskClient, url: str) -> Any:
+    """The JSON of an address."""
+    return client.get(url).json
 
 
 def text(client: FlaskClient, url: str, status: int = 200) -> str:
@@ -87,7 +93,7 @@ def test_security_headers(client: FlaskClient, url: str):
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cache-Control"] == "no-store"
-    assert CONTENT_POLICY == headers["Content-Security-Policy"]
+    assert headers["Content-Security-Policy"] == CONTENT_POLICY
 
 
 def test_static_files_are_kept_for_a_year_under_their_content_hash(client: FlaskClient):
@@ -170,7 +176,7 @@ def test_csv_and_json_are_exactly_what_is_shown(client: FlaskClient, full_night:
         "?task=ingest.aca_l0_file&start=2023:318:20:00",
         "?state=done",
     ):
-        rows = client.get(f"/api/v1/jobs{query}").json["jobs"]
+        rows = data(client, f"/api/v1/jobs{query}")["jobs"]
         table = list(csv.DictReader(io.StringIO(client.get(f"/jobs.csv{query}").text)))
         as_text = [
             {name: "" if value is None else str(value) for name, value in row.items()}
@@ -195,7 +201,7 @@ def test_pages_of_jobs_by_key(client: FlaskClient, full_night: dict[str, str]):
     ]
     assert (len(ids[0]), len(ids[1])) == (
         50,
-        len(client.get("/api/v1/jobs?before=" + older[1].split("before=")[1]).json["jobs"]),
+        len(data(client, "/api/v1/jobs?before=" + older[1].split("before=")[1])["jobs"]),
     )
     assert not set(ids[0]) & set(ids[1])
     assert "‹ newest" in second and 'rel="next"' not in second
@@ -316,7 +322,7 @@ def test_events_show_the_routing_table_with_rates(client: FlaskClient, full_nigh
 def test_event_page_shows_jobs_and_payload(
     client: FlaskClient, full_night: dict[str, str], runtime: Runtime
 ):
-    event = client.get(f"/api/v1/jobs/{full_night['bad']}").json["job"]["event_id"]
+    event = data(client, f"/api/v1/jobs/{full_night['bad']}")["job"]["event_id"]
     said = text(client, f"/events/{event}")
     assert "Recorded 2023:318 21:58:20 by watch; caused 1 job." in said
     assert full_night["bad"][-8:] in said and "filetime 686999999" in said
@@ -327,7 +333,7 @@ def test_quarantine_lists_files_with_their_reason(client: FlaskClient, full_nigh
     assert said.startswith("2 files in quarantine")
     assert "readme.txt BadInput: no rule knows the name readme.txt" in said
     assert full_night["unknown"][-8:] in said
-    (newest, oldest) = client.get("/api/v1/quarantine").json["files"]
+    (newest, oldest) = data(client, "/api/v1/quarantine")["files"]
     assert newest["name"] == "readme.txt" and newest["path"] == "readme.txt"
     assert oldest["size"] == 28
 
@@ -362,7 +368,7 @@ def test_new_job_form_is_made_from_the_arguments(client: FlaskClient):
 
 def test_search_opens_the_one_thing_that_is_meant(client: FlaskClient, full_night: dict[str, str]):
     done = full_night["done"]
-    event = client.get(f"/api/v1/jobs/{done}").json["job"]["event_id"]
+    event = data(client, f"/api/v1/jobs/{done}")["job"]["event_id"]
     for asked, place in {
         done[-8:]: f"/jobs/{done[-8:]}",
         done: f"/jobs/{done}",
@@ -421,7 +427,7 @@ def test_404_is_said_in_the_frame_with_a_number(client: FlaskClient, url: str, s
 def test_the_api_says_it_in_json(client: FlaskClient):
     response = client.get("/api/v1/jobs/9f31")
     assert response.status_code == 404
-    assert response.json["error"].startswith("No job has the id 9f31.")
+    assert data(client, "/api/v1/jobs/9f31")["error"].startswith("No job has the id 9f31.")
     assert client.get("/api/v1/jobs?state=lost").status_code == 400
 
 
@@ -430,7 +436,20 @@ def test_a_failure_shows_no_traceback(client: FlaskClient, runtime: Runtime, cap
         connection.exec_driver_sql("ALTER TABLE product RENAME COLUMN path TO trail")
     response = client.get("/products")
     assert response.status_code == 503 and "Traceback" not in response.text
-    assert "no such column: p.path" in response.text
+    said = str(Text(response.text))
+    assert said.startswith("The ledger does not answer It may be locked for a moment")
+    assert "p.path" not in said and "no such column: p.path" in caplog.text
+
+
+def test_a_broken_ledger_is_said_without_the_frame_that_needs_it(
+    client: FlaskClient, runtime: Runtime
+):
+    with runtime.ledger.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE job RENAME TO gone")
+    response = client.get("/")
+    assert (response.status_code, response.mimetype) == (503, "text/plain")
+    assert response.text.startswith("The ledger does not answer. It may be locked")
+    assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -499,15 +518,16 @@ def test_sheet_and_script_fit_beside_a_page(client: FlaskClient):
 
 
 def test_health_readiness_and_metrics(client: FlaskClient):
-    assert client.get("/healthz").json == {"status": "ok"}
+    assert data(client, "/healthz") == {"status": "ok"}
     ready = client.get("/readyz")
-    assert ready.status_code == (503 if any(ready.json["problems"].values()) else 200)
+    problems = data(client, "/readyz")["problems"]
+    assert ready.status_code == (503 if any(problems.values()) else 200)
     metrics = client.get("/metrics")
     assert metrics.mimetype == "text/plain" and b"acaflow_" in metrics.data
 
 
 def test_overview_as_json(client: FlaskClient, full_night: dict[str, str]):
-    seen = client.get("/api/v1/overview").json
+    seen = data(client, "/api/v1/overview")
     assert (seen["arrivals"], seen["products"]) == (47, 42)
     assert seen["now"] == "2023-11-14T22:13:20Z"
     assert [row["name"] for row in seen["queues"]] == [
