@@ -33,8 +33,7 @@ def test_command_table_names_every_command():
 
 def loaded_after(statement):
     program = f"import sys; {statement}; print(' '.join(sorted(sys.modules)))"
-    out = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    return set(out.stdout.split())
+    return set(subprocess.check_output([sys.executable, "-c", program], text=True).split())
 
 
 def test_importing_acaflow_imports_nothing_else():

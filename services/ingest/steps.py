@@ -116,7 +116,7 @@ def reindex_l0_file(ctx: Context, filename: str) -> None:
     _announce(ctx, record, change)
 
 
-def reconcile(ctx: Context, checksums: bool) -> Skipped | None:
+def reconcile(ctx: Context, checksums: bool) -> None:
     """Compare the level-0 archive on disk with its index; index what a crash left unindexed.
 
     Parameters
@@ -131,7 +131,8 @@ def reconcile(ctx: Context, checksums: bool) -> Skipped | None:
     """
     root = ctx.home.archive / "aca0"
     if not root.exists():
-        return Skipped("the level-0 archive is empty")
+        ctx.log.info("the level-0 archive is empty")
+        return
     with L0Index(root) as index:
         found = index.audit(contents=checksums)
         unusable = [
@@ -153,7 +154,7 @@ def reconcile(ctx: Context, checksums: bool) -> Skipped | None:
             " (the log of this job lists all)",
             root,
         )
-    return None if repaired else Skipped("disk and index agree")
+    ctx.log.info("disk and index agree; %d files were indexed", repaired)
 
 
 def _index_unindexed(ctx: Context, index: L0Index, path: Path) -> str:

@@ -48,6 +48,7 @@ def run(runtime: Runtime, on_progress: Callable[[str, str], None] | None = None)
     runtime.ledger.beat(runtime.me.row())
     try:
         keeper.return_lost()
+        runtime.ledger.forget_hints()
         while True:
             while transport.hints:
                 hint = transport.hints.pop(0)

@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from acaflow import storage
 from acaflow.errors import ConfigError, LeaseLostError, PipelineError, StorageBusyError
+from acaflow.runtime.logs import mask
 from acaflow.runtime.records import (
     TERMINAL,
     Claim,
@@ -102,6 +103,9 @@ RETURNING id, task, queue, priority, error_class
 _EVENT_OF_KEY = text("SELECT id FROM event WHERE dedupe_key = :key")
 _DATABASE_NOW = text("SELECT extract(epoch FROM clock_timestamp())")
 _JOBS_OF = text("SELECT id, state, error_class, error_text FROM job WHERE event_id = :id")
+_FORGET_HINTS = text("""
+UPDATE job SET sent_at = NULL WHERE state = 'waiting' AND sent_at IS NOT NULL
+""")
 _HURRY = text("""
 UPDATE job SET not_before = :now, sent_at = NULL WHERE coalesce_key IS NOT NULL
 AND state = 'waiting' AND attempts = 0 AND not_before > :now RETURNING id
@@ -178,7 +182,14 @@ class Ledger:
         clock: Callable[[], float] | None = None,
         has_room: Callable[[str], bool] | None = None,
     ) -> None:
-        self.url = sa.make_url(url)
+        try:
+            self.url = sa.make_url(url)
+            self.url.get_dialect().import_dbapi()
+        except (sa.exc.ArgumentError, ImportError) as err:
+            raise ConfigError(
+                f"ACAFLOW_LEDGER_URL={mask(url)} cannot be used: {err}; expected"
+                " sqlite:///<path> or postgresql+psycopg://<user>@<host>/<database>"
+            ) from err
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._clock = clock or (time.time if self.is_sqlite else None)
         self.has_room = has_room or (lambda _queue: True)
@@ -254,10 +265,12 @@ class Ledger:
         try:
             with self.look() as connection:
                 found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        except (sa.exc.ProgrammingError, StorageBusyError) as err:
+        except (sa.exc.DatabaseError, StorageBusyError) as err:
             absent = "no such table" in str(err) or "does not exist" in str(err)
             if not absent or "alembic_version" not in str(err):
-                raise ConfigError(f"ledger cannot be opened: {err}") from err
+                raise ConfigError(
+                    f"ledger {self.describe()} cannot be opened: {getattr(err, 'orig', err)}"
+                ) from err
             found = None
         if found is None:
             raise ConfigError(f"ledger {self.describe()} is empty; run: acaflow db upgrade")
@@ -450,6 +463,10 @@ class Ledger:
         return self.transact(
             lambda connection, now: len(connection.execute(_HURRY, {"now": now}).all())
         )
+
+    def forget_hints(self) -> None:
+        """Count no waiting job as sent: whoever held the hints is gone (a run in one process)."""
+        self.transact(lambda connection, _now: connection.execute(_FORGET_HINTS))
 
     # --- looked up while working ---
 

@@ -357,10 +357,11 @@ def up(
         clean = False
         try:
             redis_url = settings.redis_url
-            if not redis_url:
+            if redis_url:
+                redis_server.check(redis_url)
+            else:
                 socket = redis_server.socket_path(home)
                 redis_url = _start_redis(boss, socket)
-            redis_server.check(redis_url)
             schema.upgrade(Ledger(settings.database_url, settings.sqlite_synchronous))
             instance = _start_services(boss, redis_url, solo=solo, spread=spread, web=web)
             lock.write(json.dumps(instance.__dict__))
@@ -382,19 +383,24 @@ def up(
 
 
 def _start_redis(boss: Supervisor, socket: Path) -> str:
+    """Start the embedded server and wait until it answers."""
     server = redis_server.find(boss.settings)
     socket.unlink(missing_ok=True)  # we hold the lock of the home: nobody listens there
     url = f"redis+socket://{socket}"
     command = redis_server.command(server, socket, boss.home.state / "redis")
     child = boss.add("redis", command, "", url)
     deadline = time.monotonic() + READY_S
-    while not socket.exists():
-        if not child.alive or time.monotonic() > deadline:
-            raise ConfigError(
-                f"{server} did not start: {_last_line(child.log_path)}; its log is {child.log_path}"
-            )
+    while True:
+        try:
+            redis_server.check(url)
+            return url
+        except ConfigError:
+            if not child.alive or time.monotonic() > deadline:
+                raise ConfigError(
+                    f"{server} did not start: {_last_line(child.log_path)};"
+                    f" its log is {child.log_path}"
+                ) from None
         time.sleep(0.005)
-    return url
 
 
 def _start_services(

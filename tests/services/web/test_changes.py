@@ -168,7 +168,7 @@ def test_the_same_request_leads_to_the_job_that_did_it(client: FlaskClient, runt
 def test_a_coalesced_request_leads_to_the_job_it_joined(client: FlaskClient):
     url = "/jobs/new/ingest.reconcile"
     first = client.post(url, data={"do": "queue"})
-    second = client.post(url, data={"do": "queue", "checksums": "on"})
+    second = client.post(url, data={"do": "queue", "force": "on"})
     assert first.location == second.location
 
 
