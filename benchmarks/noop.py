@@ -21,7 +21,7 @@ def register() -> None:
     messages.TASKS[TASK.name] = TASK
     kind = messages.EventKind("file.noop.arrived", messages.FileArgs, "watcher", (TASK.name,))
     messages.EVENTS[kind.kind] = kind
-    rule = (re.compile(r"noop-.*"), kind.kind, lambda name: (f"file:{name}", {}))
+    rule: Any = (re.compile(r"noop-.*"), kind.kind, lambda name: (f"file:{name}", {}))
     messages.ARRIVALS = (*messages.ARRIVALS, rule)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, request
 
-from acaflow.runtime import health, metrics, quarantine, reading
-from acaflow.runtime.reading import Job, Listing, Why
+from acaflow.runtime import health, metrics, quarantine
+from acaflow.status import reading
+from acaflow.status.reading import Job, Listing, Why
 from services.web import queries
 from services.web.words import iso, runtime
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from acaflow import times
 from acaflow.errors import InputError, MissingDataError, TimeFormatError
-from acaflow.runtime import reading
-from acaflow.runtime.reading import Job, Listing, Overview, QueueRow
+from acaflow.status import reading
+from acaflow.status.reading import Job, Listing, Overview, QueueRow
 from services.web.words import runtime
 
 __all__ = ["FILTERS", "events", "job", "jobs", "overview", "queues", "seconds"]

@@ -25,10 +25,11 @@ from flask import (
 
 from acaflow import paths
 from acaflow.errors import InputError, MissingDataError, SchemaError
-from acaflow.runtime import messages, operators, quarantine, reading
+from acaflow.runtime import messages, operators, quarantine
 from acaflow.runtime.logs import job_log_path
 from acaflow.runtime.messages import QUEUES, TASKS
-from acaflow.runtime.reading import Attempt, Job, Listing
+from acaflow.status import reading
+from acaflow.status.reading import Attempt, Job, Listing
 from services.web import api, forms, queries
 from services.web.logfile import Tail, read_tail
 from services.web.words import runtime, user

@@ -10,9 +10,9 @@ from flask import Flask, current_app, g, request, url_for
 from markupsafe import Markup, escape
 
 from acaflow import __version__
-from acaflow.runtime import reading
 from acaflow.runtime.messages import EVENTS, QUEUES, TASKS
-from acaflow.runtime.reading import Code, JobRef, Moment, Sentence
+from acaflow.status import reading
+from acaflow.status.reading import Code, JobRef, Moment, Sentence
 
 if TYPE_CHECKING:
     from acaflow.runtime.runs import Runtime

@@ -34,31 +34,39 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    home: Path = Field(Path("acaflow-data"), description="folder that holds everything")
-    ledger_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in <home>/state")
+    home: Path = Field(default=Path("acaflow-data"), description="folder that holds everything")
+    ledger_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in <home>/state")
     sqlite_synchronous: Literal["FULL", "NORMAL"] = Field(
-        "FULL", description="NORMAL is faster, may lose the last commits on power failure"
+        default="FULL", description="NORMAL is faster, may lose the last commits on power failure"
     )
-    redis_url: str = Field("", description="broker URL; empty: acaflow up starts its own Redis")
-    redis_server: str = Field("", description="server program for acaflow up; empty: search")
+    redis_url: str = Field(
+        default="", description="broker URL; empty: acaflow up starts its own Redis"
+    )
+    redis_server: str = Field(
+        default="", description="server program for acaflow up; empty: search"
+    )
     watch_mode: Literal["auto", "inotify", "poll"] = Field(
-        "auto", description="how the inbox is watched; auto polls network file systems"
+        default="auto", description="how the inbox is watched; auto polls network file systems"
     )
     settle_s: float = Field(
-        5.0, gt=0, description="seconds a file written in place must stay unchanged"
+        default=5.0, gt=0, description="seconds a file written in place must stay unchanged"
     )
     processed: Literal["keep", "delete"] = Field(
-        "keep", description="what happens to delivered files after their jobs are done"
+        default="keep", description="what happens to delivered files after their jobs are done"
     )
     log_format: Literal["auto", "text", "json"] = Field(
-        "auto", description="auto: text on a terminal, JSON lines elsewhere"
+        default="auto", description="auto: text on a terminal, JSON lines elsewhere"
     )
     retention_days: float = Field(
-        180.0, gt=0, description="days until attempts and logs of finished jobs are pruned"
+        default=180.0, gt=0, description="days until attempts and logs of finished jobs are pruned"
     )
-    web_host: str = Field("127.0.0.1", description="address the pages listen on")
-    web_port: int = Field(8765, ge=0, le=65535, description="port of the pages; 0: any free one")
-    secret_key: str = Field("", description="signs the form tokens; empty: made once per home")
+    web_host: str = Field(default="127.0.0.1", description="address the pages listen on")
+    web_port: int = Field(
+        default=8765, ge=0, le=65535, description="port of the pages; 0: any free one"
+    )
+    secret_key: str = Field(
+        default="", description="signs the form tokens; empty: made once per home"
+    )
 
     @classmethod
     def settings_customise_sources(

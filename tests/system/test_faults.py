@@ -188,7 +188,9 @@ def test_fault_10_message_delivered_five_times(system):
         system.runtime.transport.send(recorded.hints)
     system.start("worker")
     assert_all_done(system, many(10))
-    assert {row.attempts for row in system.rows("SELECT attempts FROM job WHERE task = :t", t=TASK)} == {1}
+    assert {
+        row.attempts for row in system.rows("SELECT attempts FROM job WHERE task = :t", t=TASK)
+    } == {1}
     wait_until(lambda: system.runtime.transport.depth("ingest") == 0, "every message was taken")
     assert steadily(lambda: system.states(TASK) == {"done": 10}, 1.0)
 

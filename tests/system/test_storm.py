@@ -31,9 +31,7 @@ KILLS = 3
 @pytest.fixture(scope="module")
 def deliveries(tmp_path_factory):
     folder = tmp_path_factory.mktemp("deliveries")
-    scenario = L0Scenario(
-        T0, T0 + SPANS * FILE_S, file_s=FILE_S, seed=2000, reissues=REISSUES
-    )
+    scenario = L0Scenario(T0, T0 + SPANS * FILE_S, file_s=FILE_S, seed=2000, reissues=REISSUES)
     return simulate_l0(scenario, folder)
 
 

@@ -29,8 +29,8 @@ from acaflow.errors import AcaflowError, DataError, InputError
 if TYPE_CHECKING:
     from acaflow.paths import Home
     from acaflow.runtime.ledger import Ledger
-    from acaflow.runtime.reading import Product
     from acaflow.runtime.supervise import Instance
+    from acaflow.status.reading import Product
 
 __all__ = ["archive_name", "demo"]
 
@@ -220,7 +220,7 @@ class Show:
 
     def _is_busy(self, ledger: Ledger) -> bool:
         """Tell whether a file or any other job, such as the first reconciliation, is open."""
-        from acaflow.runtime import reading
+        from acaflow.status import reading
 
         counts = reading.state_counts(ledger)
         is_open = any(counts[state] for state in ("waiting", "queued", "running"))
@@ -234,7 +234,7 @@ class Show:
             click.echo(f"{self._ended} of {len(self.files)} files processed")
 
     def _summarize(self, ledger: Ledger) -> None:
-        from acaflow.runtime import reading
+        from acaflow.status import reading
 
         products = reading.latest_products(ledger, MANY_PRODUCTS)
         groups = sorted({(item.kind, item.subject) for item in products})
@@ -259,7 +259,7 @@ class Show:
 
 
 def _group_row(kind: str, subject: str, items: list[Product]) -> tuple[object, ...]:
-    from acaflow.runtime.reading import duration
+    from acaflow.status.reading import duration
 
     delays = [item.after_arrival_s for item in items if item.after_arrival_s is not None]
     delay = duration(statistics.median(delays)) if delays else ""
@@ -268,7 +268,8 @@ def _group_row(kind: str, subject: str, items: list[Product]) -> tuple[object, .
 
 def _arrivals(ledger: Ledger) -> Iterator[tuple[str, str]]:
     """Give event id and name of every file that arrived, newest first."""
-    from acaflow.runtime import messages, reading
+    from acaflow.runtime import messages
+    from acaflow.status import reading
 
     before = None
     while True:

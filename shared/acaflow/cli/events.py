@@ -60,7 +60,7 @@ def list_events(
       acaflow events list --kind aca_l0.updated
       acaflow events --kind operator. --json
     """
-    from acaflow.runtime import reading
+    from acaflow.status import reading
 
     listing = reading.list_events(session.ledger(), kind=kind, limit=limit, before=before)
     if as_json:
@@ -91,7 +91,7 @@ def show(session: Session, event: str, as_json: bool) -> None:
     Example:
       acaflow events show 01932c1e-7c3a-7d2b-9b1e-2f6f3f2a91c0
     """
-    from acaflow.runtime import reading
+    from acaflow.status import reading
 
     detail = reading.event_detail(session.ledger(), event)
     if detail is None:
@@ -278,7 +278,7 @@ def show_quarantine(session: Session, event: str, as_json: bool) -> None:
     Example:
       acaflow quarantine show 3f2a91c0
     """
-    from acaflow.runtime.reading import moment
+    from acaflow.status.reading import moment
 
     entry = _entry(session, event)
     if as_json:

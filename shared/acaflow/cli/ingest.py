@@ -22,7 +22,7 @@ from acaflow.cli.base import (
 
 if TYPE_CHECKING:
     from acaflow.runtime.ledger import Ledger
-    from acaflow.runtime.reading import Job
+    from acaflow.status.reading import Job
 
 __all__ = ["ingest"]
 

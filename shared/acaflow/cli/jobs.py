@@ -27,7 +27,7 @@ from acaflow.errors import InputError, MissingDataError
 if TYPE_CHECKING:
     from acaflow.paths import Home
     from acaflow.runtime.ledger import Ledger
-    from acaflow.runtime.reading import Attempt, Job, JobDetail
+    from acaflow.status.reading import Attempt, Job, JobDetail
 
 __all__ = ["jobs", "key_values", "submit"]
 
@@ -55,7 +55,7 @@ def epoch(seconds: float | None) -> float | None:
 
 def find(ledger: Ledger, identity: str) -> Job:
     """Return a job by its id or the last 8 digits of it."""
-    from acaflow.runtime import reading
+    from acaflow.status import reading
 
     job = reading.find_job(ledger, identity)
     if job is None:
@@ -158,7 +158,7 @@ def list_jobs(session: Session, /, since: float | None, as_json: bool, **filters
       acaflow jobs list --state dead --error BadInput
       acaflow jobs --queue ingest --since 2026:320 --json
     """
-    from acaflow.runtime import reading
+    from acaflow.status import reading
 
     ledger = session.ledger()
     listing = reading.list_jobs(ledger, start=epoch(since), **filters)
@@ -179,7 +179,7 @@ def _found(rows: list[Any], words: str) -> int:
 
 
 def _job_table(rows: list[Job], now: float) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    from acaflow.runtime.reading import duration, moment
+    from acaflow.status.reading import duration, moment
 
     def line(job: Job) -> tuple[Any, ...]:
         run_s = job.run_s(now)
@@ -207,7 +207,7 @@ def show(session: Session, job: str, as_json: bool) -> None:
     Example:
       acaflow jobs show 3f2a91c0
     """
-    from acaflow.runtime import reading
+    from acaflow.status import reading
 
     ledger = session.ledger()
     detail = reading.job_detail(ledger, find(ledger, job))
@@ -218,7 +218,7 @@ def show(session: Session, job: str, as_json: bool) -> None:
 
 
 def _print_detail(detail: JobDetail) -> None:
-    from acaflow.runtime.reading import duration, moment
+    from acaflow.status.reading import duration, moment
 
     job = detail.job
     facts = {
@@ -276,7 +276,7 @@ def dead(
     Example:
       acaflow jobs dead --queue ingest
     """
-    from acaflow.runtime import reading
+    from acaflow.status import reading
 
     ledger = session.ledger()
     rows = reading.list_jobs(ledger, state="dead", queue=queue, error=error_class, limit=limit).rows
@@ -333,7 +333,7 @@ def requeue(
 def _all_dead(
     ledger: Ledger, error: str | None, queue: str | None, start: float | None
 ) -> Iterator[Job]:
-    from acaflow.runtime import reading
+    from acaflow.status import reading
 
     before = None
     while True:
@@ -441,7 +441,7 @@ def log(session: Session, job: str, attempt: int | None, follow: bool) -> None:
       acaflow jobs log 3f2a91c0
       acaflow jobs log 3f2a91c0 --follow
     """
-    from acaflow.runtime import reading
+    from acaflow.status import reading
 
     ledger = session.ledger()
     detail = reading.job_detail(ledger, find(ledger, job))

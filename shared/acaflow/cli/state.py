@@ -23,8 +23,8 @@ from acaflow.cli.base import (
 )
 
 if TYPE_CHECKING:
-    from acaflow.runtime.reading import Overview
     from acaflow.runtime.supervise import Instance
+    from acaflow.status.reading import Overview
 
 __all__ = ["db", "health", "status"]
 
@@ -42,7 +42,8 @@ def status(session: Session, as_json: bool) -> None:
       acaflow status
       acaflow status --json
     """
-    from acaflow.runtime import reading, supervise
+    from acaflow.runtime import supervise
+    from acaflow.status import reading
 
     ledger = session.ledger()
     view = reading.overview(ledger, ledger.now() - DAY_S)
@@ -55,7 +56,7 @@ def status(session: Session, as_json: bool) -> None:
 
 
 def _print_overview(view: Overview, instance: Instance | None) -> None:
-    from acaflow.runtime.reading import counted, duration, moment
+    from acaflow.status.reading import counted, duration, moment
 
     click.echo(f"acaflow up: {'not running' if instance is None else instance.url or 'no pages'}")
     delay = "" if view.median_delay_s is None else f", median {duration(view.median_delay_s)}"

@@ -9,10 +9,11 @@ from typing import Any
 from acaflow.cli.base import Session, complain, is_absent
 from acaflow.errors import AcaflowError
 from acaflow.paths import Home
-from acaflow.runtime import inprocess, reading, runs, schema, supervise
+from acaflow.runtime import inprocess, runs, schema, supervise
 from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.messages import QUEUES
 from acaflow.runtime.records import TERMINAL, Hint
+from acaflow.status import reading
 
 __all__ = ["LeftToRelay", "Worksite", "caused", "is_good", "job_words"]
 

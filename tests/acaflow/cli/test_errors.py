@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from acaflow.runtime import reading
+from acaflow.status import reading
 from tests.acaflow.cli.programs import call, start
 from tests.support.l0 import BASE_TIME, make_l0_file
 

@@ -556,7 +556,9 @@ def test_input_must_be_the_announced_bytes(runtime):
 
     def step(ctx, number, path, sha256):
         assert ctx.input(path, sha256).read_bytes() == b"abc"
-        with pytest.raises(CorruptFileError, match=r"id.a.fits changed after arrival: SHA-256 ba78"):
+        with pytest.raises(
+            CorruptFileError, match=r"id.a.fits changed after arrival: SHA-256 ba78"
+        ):
             ctx.input(path, SHA)
         with pytest.raises(CorruptFileError, match=r"id.b.fits is gone; deliver the file again"):
             ctx.input("inbox/.taken/id.b.fits", SHA)

@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from acaflow.runtime import reading
 from acaflow.runtime.runs import Runtime
+from acaflow.status import reading
 from tests.conftest import Clock
 from tests.services.web.conftest import Night
 from tests.services.web.test_pages import Text, text

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from acaflow.runtime.reading import MANY
 from acaflow.runtime.records import NewProduct
 from acaflow.runtime.runs import Runtime
+from acaflow.status.reading import MANY
 from services.web import CONTENT_POLICY, words
 from tests.conftest import NOON
 from tests.services.web.conftest import Night

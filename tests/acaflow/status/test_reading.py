@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from acaflow.errors import InputError
-from acaflow.runtime import reading
 from acaflow.runtime.ledger import Ledger
-from acaflow.runtime.reading import Code, JobRef, Moment
 from acaflow.runtime.records import NewProduct, Result, id_time
+from acaflow.status import reading
+from acaflow.status.reading import Code, JobRef, Moment
 from tests.conftest import NOON, Clock
 from tests.support.facts import DONE, a_job, add, an_event, change, take
 

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.messages import QUEUES, TASKS
-from acaflow.runtime.rows import (
+from acaflow.status.rows import (
     MANY,
     SENT,
     WAITING,

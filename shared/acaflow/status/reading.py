@@ -20,7 +20,9 @@ import sqlalchemy as sa
 from sqlalchemy import text
 
 from acaflow.errors import InputError
-from acaflow.runtime.because import (
+from acaflow.runtime.ledger import Ledger
+from acaflow.runtime.messages import ARRIVAL, DERIVED, EVENTS, HOUSEKEEPING, PERSON, QUEUES
+from acaflow.status.because import (
     HOPELESS,
     MEDIAN_OF,
     Check,
@@ -39,9 +41,7 @@ from acaflow.runtime.because import (
     why,
     whys,
 )
-from acaflow.runtime.ledger import Ledger
-from acaflow.runtime.messages import ARRIVAL, DERIVED, EVENTS, HOUSEKEEPING, PERSON, QUEUES
-from acaflow.runtime.rows import (
+from acaflow.status.rows import (
     JOB_COLUMNS,
     MANY,
     SENT,
