@@ -165,7 +165,7 @@ def _index_unindexed(ctx: Context, index: L0Index, path: Path) -> str:
     try:
         record = read_l0_file(path, path.name)
     except DataError as err:
-        return f"{path.name}: {err}"
+        return str(err)  # names the file
     change = index.commit(record, ctx.provenance)
     ctx.publish("aca_l0", path)
     _announce(ctx, record, change)

@@ -140,15 +140,9 @@ def show_job(identity: str) -> Any:
         tail=tail,
         progress=tail.progress if job.state == "running" else None,
         limits=_limits(job),
-        file=_delivered(job),
+        file=job.file,
         now=runtime().ledger.now(),
     )
-
-
-def _delivered(job: Job) -> str:
-    """Return the name of the file that a job works on, empty if it works on none."""
-    path = str(job.args.get("path", ""))
-    return messages.original_name(path) if path.startswith("inbox/.taken/") else ""
 
 
 def _limits(job: Job) -> tuple[int, int] | None:

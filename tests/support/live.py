@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from sqlalchemy import text
 
 from acaflow import config
@@ -91,10 +92,8 @@ class Process:
     def sweep(self) -> None:
         """Leave nothing of its session behind."""
         if self.popen is not None:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(self.popen.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self.popen.wait()
 
 
@@ -219,8 +218,19 @@ def open_system(root: Path, redis: servers.Redis, **variables: str) -> Iterator[
         finally:
             for process in system.processes:
                 process.sweep()
-            config._current = None
             runtime.ledger.engine.dispose()
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
+    """An empty home on a Redis that keeps its data, as `acaflow up` starts it."""
+    monkeypatch.setattr(config, "_current", None)
+    durable = ("--appendonly", "yes", "--appendfsync", "everysec")
+    with (
+        servers.redis_server(*durable) as redis,
+        open_system(tmp_path / "home", redis, ACAFLOW_SETTLE_S="1") as made,
+    ):
+        yield made
 
 
 def of_session(marker: str) -> list[psutil.Process]:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from acaflow import config
 from acaflow.runtime import logs, messages, queue, relay, runs
 from acaflow.runtime.records import NewEvent, NewJob
@@ -32,7 +34,18 @@ class TryArgs:
     held: bool = False
 
 
+@dataclass(frozen=True)
+class LimitedArgs:
+    """Whether the step ignores its soft time limit."""
+
+    key: str
+    deaf: bool = False
+
+
 TASK = messages.Task("ingest.try", "ingest", TryArgs, "Publish a small file, for tests")
+LIMITED = messages.Task(
+    "ingest.try_limited", "ingest", LimitedArgs, "Run too long, for tests", soft_s=1, hard_s=2
+)
 
 
 def try_step(ctx: Context, key: str, seconds: float, held: bool) -> None:
@@ -51,25 +64,37 @@ def try_step(ctx: Context, key: str, seconds: float, held: bool) -> None:
     ctx.publish("try", target)
 
 
+def limited_step(ctx: Context, key: str, deaf: bool) -> None:
+    """Run until a limit ends it."""
+    while True:
+        try:
+            time.sleep(60.0)
+        except SoftTimeLimitExceeded:
+            if not deaf:
+                raise
+
+
 def gate(home: Path, key: str, n: int) -> Path:
     """Return the file whose appearance lets attempt `n` of a held job go on."""
     return home / f"go.{key}.{n}"
 
 
-def try_event(key: str, **args: object) -> NewEvent:
+def try_event(key: str, task: messages.Task = TASK, **args: object) -> NewEvent:
     """Make the event of one such job."""
-    job = NewJob("ingest.try", "ingest", {"key": key, **args}, f"try:{key}", 3)
+    job = NewJob(task.name, "ingest", {"key": key, **args}, f"try:{key}", 3)
     return NewEvent("try.wanted", 1, f"try|{key}", f"try:{key}", {}, "test", [job])
 
 
 @contextmanager
 def test_tasks() -> Iterator[None]:
     """Know the tasks of this module."""
-    messages.TASKS[TASK.name] = TASK
+    ours = {task.name: task for task in (TASK, LIMITED)}
+    messages.TASKS.update(ours)
     try:
         yield
     finally:
-        del messages.TASKS[TASK.name]
+        for name in ours:
+            del messages.TASKS[name]
 
 
 test_tasks.__test__ = False  # type: ignore[attr-defined]
@@ -84,6 +109,7 @@ def main(kind: str) -> int:
             relay.run_relay(settings, watching=True)
             return 0
         runs.bind(TASK.name, try_step)
+        runs.bind(LIMITED.name, limited_step)
         return queue.run_worker(settings, ["ingest"], int(os.environ.get("TRY_CONCURRENCY", "2")))
 
 

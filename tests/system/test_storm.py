@@ -1,4 +1,4 @@
-"""Two thousand files while workers, Redis and the relay are killed: the same archive as in peace."""
+"""Two thousand files while workers, Redis and the relay are killed: the archive of a quiet run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def open_jobs(up: Up) -> int:
         up,
         "SELECT count(*) FROM job WHERE task = 'ingest.aca_l0_file' AND finished_at IS NOT NULL",
     )
-    return FILES - ended[0][0]
+    return FILES - int(ended[0][0])
 
 
 def archive(up: Up) -> dict[str, str]:

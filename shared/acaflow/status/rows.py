@@ -13,6 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import text
 
+from acaflow.runtime.messages import original_name
+
 __all__ = [
     "JOB_COLUMNS",
     "MANY",
@@ -76,6 +78,12 @@ class Job:
     def host(self) -> str:
         """Host of the running attempt."""
         return host_of(self.owner)
+
+    @property
+    def file(self) -> str:
+        """Name of the delivered file that the job works on, empty if it works on none."""
+        path = str(self.args.get("path", ""))
+        return original_name(path) if path.startswith("inbox/.taken/") else ""
 
     def wait_s(self, now: float) -> float:
         """Return the seconds from its creation to its last start, or to now if it waits."""

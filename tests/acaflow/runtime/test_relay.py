@@ -14,10 +14,10 @@ from acaflow.errors import StorageBusyError
 from acaflow.runtime import messages, relay
 from acaflow.runtime.processes import Me, host_id, pid_start
 from acaflow.runtime.relay import Relay, sweep_work
-from acaflow.runtime.runs import Runtime
 from acaflow.runtime.tables import attempt, event, process
-from tests.support.facts import DONE, add, change, count, job, take
-from tests.support.memory import open_in_memory
+from acaflow.runtime.watch import Watcher
+from tests.support.facts import DONE, add, change, count, job, jobs, take
+from tests.support.memory import drop, open_in_memory
 
 HARD_S = messages.QUEUES["ingest"].hard_s
 
@@ -32,7 +32,7 @@ def keeper(runtime, clock):
     return Relay(runtime, clock=clock)
 
 
-def sent(runtime: Runtime) -> list[str]:
+def sent(runtime):
     """Take the ids of the hints out of the transport."""
     ids = [hint.job_id for hint in runtime.transport.hints]
     runtime.transport.hints.clear()
@@ -159,23 +159,14 @@ def test_lost_holder_of_a_lock_hands_over(runtime, keeper, dead_pid):
 
 def test_file_of_a_job_that_was_lost_for_good_is_quarantined(runtime, keeper, dead_pid):
     pid, start = dead_pid
-    job_id = add(runtime.ledger, "k", max_attempts=1, args={"path": "inbox/.taken/e.bad.fits"})
-    (runtime.home.taken / "e.bad.fits").write_bytes(b"x")
-    event_id = "018bcfe5-6800-7000-8000-000000000000"
-    change(runtime.ledger, "PRAGMA foreign_keys = OFF")
-    row = job(runtime.ledger, job_id)
-    (runtime.home.taken / "e.bad.fits").rename(runtime.home.taken / f"{row.event_id}.bad.fits")
-    change(
-        runtime.ledger,
-        "UPDATE job SET args = :args WHERE id = :id",
-        args=f'{{"path":"inbox/.taken/{row.event_id}.bad.fits"}}',
-        id=job_id,
-    )
-    take(runtime.ledger, job_id, f"{runtime.me.name}|{pid}|{start}")
+    delivery = Watcher(runtime).take(drop(runtime.home, "bad.txt", b"x"))
+    change(runtime.ledger, "UPDATE job SET max_attempts = 1")
+    (row,) = jobs(runtime.ledger)
+    take(runtime.ledger, row.id, f"{runtime.me.name}|{pid}|{start}")
     keeper.return_lost()
-    assert job(runtime.ledger, job_id).state == "dead"
-    assert [path.name for path in runtime.home.quarantine.rglob("bad.fits")] == ["bad.fits"]
-    assert event_id
+    assert job(runtime.ledger, row.id).state == "dead"
+    (kept,) = runtime.home.quarantine.rglob("bad.txt")
+    assert kept.parent.name == delivery.event_id
 
 
 # --- (b) due jobs, (c) lost messages ---
@@ -204,7 +195,7 @@ def test_best_priority_goes_first_and_a_lock_once(runtime, keeper, clock):
 def test_message_that_nobody_answered_is_sent_again_with_growing_patience(runtime, keeper, clock):
     job_id = add(runtime.ledger, "k")
     runtime.transport.hints.clear()
-    runtime.transport.depth = lambda queue: 1  # type: ignore[method-assign]
+    runtime.transport.depth = lambda queue: 1
     at = []
     for second in range(400):
         keeper.send_due()
@@ -228,7 +219,7 @@ def test_wiped_queue_is_filled_again_after_two_seconds(runtime, keeper, clock):
 def test_without_a_transport_nothing_is_marked_as_sent(runtime, keeper, clock):
     job_id = add(runtime.ledger, "k", delay_s=1.0)
     clock.advance(1.0)
-    runtime.transport.depth = lambda queue: None  # type: ignore[method-assign]
+    runtime.transport.depth = lambda queue: None
     keeper.send_due()
     assert job(runtime.ledger, job_id).sent_at is None
 
@@ -238,7 +229,7 @@ def test_full_queue_gets_no_more(runtime, keeper, clock, depth, expected):
     for key in "abc":
         add(runtime.ledger, key, delay_s=1.0)
     clock.advance(1.0)
-    runtime.transport.depth = lambda queue: depth  # type: ignore[method-assign]
+    runtime.transport.depth = lambda queue: depth
     assert keeper.send_due() == expected
 
 
