@@ -26,7 +26,7 @@ class Row:
 def show(rows: list[Row]) -> str:
     """Return the table as aligned text."""
     heads = ("case", "ours", "floor", "ratio or value", "target", "")
-    lines = [heads] + [
+    lines: list[tuple[str, ...]] = [heads] + [
         (row.case, row.ours, row.floor, f"{row.value:.3g}", row.target, "" if row.met else "MISSED")
         for row in rows
     ]

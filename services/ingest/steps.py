@@ -34,11 +34,13 @@ def aca_l0_file(
     delivered = ctx.input(path, sha256)
     name = messages.original_name(path)
     staged = ctx.stage(name)
-    shutil.copyfile(delivered, staged)
+    with storage.translated(staged):
+        shutil.copyfile(delivered, staged)
     record = read_l0_file(staged, name)
     if not name.endswith(".gz"):
         packed = ctx.stage(record.filename)
-        storage.gzip_file(staged, packed)
+        with storage.translated(packed):
+            storage.gzip_file(staged, packed)
         staged = packed
 
     ctx.fence(f"aca0:{slot}")

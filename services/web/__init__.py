@@ -26,7 +26,7 @@ from acaflow.paths import Home
 from services.web import api, views, words
 
 if TYPE_CHECKING:
-    from acaflow.runtime.runs import Runtime
+    from acaflow.runtime.core import Runtime
 
 __all__ = ["create_app"]
 
@@ -64,7 +64,7 @@ def create_app(runtime: Runtime | None = None) -> Flask:
         The home or the ledger cannot be used.
     """
     if runtime is None:
-        from acaflow.runtime.runs import open_runtime
+        from acaflow.runtime.core import open_runtime
 
         runtime = open_runtime()
     app = Flask(__name__)

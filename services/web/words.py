@@ -15,7 +15,7 @@ from acaflow.status import reading
 from acaflow.status.reading import Code, JobRef, Moment, Sentence
 
 if TYPE_CHECKING:
-    from acaflow.runtime.runs import Runtime
+    from acaflow.runtime.core import Runtime
 
 PLACES = (
     ("views.show_overview", "Overview", "o"),

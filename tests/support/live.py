@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from acaflow import config
 from acaflow.paths import Home
-from acaflow.runtime import runs, schema
+from acaflow.runtime import core, schema
 from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.records import TERMINAL
 from tests.support import servers
@@ -101,7 +101,7 @@ class Process:
 class System:
     """A home with its ledger, a Redis, and the processes that a test starts."""
 
-    runtime: runs.Runtime
+    runtime: core.Runtime
     redis: servers.Redis
     variables: dict[str, str]
     processes: list[Process] = field(default_factory=list)
@@ -209,7 +209,7 @@ def open_system(root: Path, redis: servers.Redis, **variables: str) -> Iterator[
     ledger = Ledger(settings.database_url)
     schema.upgrade(ledger)
     ledger.engine.dispose()
-    runtime = runs.open_runtime("test", settings)
+    runtime = core.open_runtime("test", settings)
     made = environment(root, ACAFLOW_REDIS_URL=redis.url, **variables)
     system = System(runtime, redis, made)
     with test_tasks():
@@ -233,12 +233,15 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
         yield made
 
 
-def of_session(marker: str) -> list[psutil.Process]:
-    """Return the processes of this host whose environment holds `marker`."""
+def processes_of(home: Path, marker: str) -> list[psutil.Process]:
+    """Return the processes that have `marker` in their environment or work in that home."""
     found = []
     for process in psutil.process_iter():
+        folder = Path(f"/proc/{process.pid}")
         try:
-            if marker in Path(f"/proc/{process.pid}/environ").read_text(errors="replace"):
+            # Redis writes its title over its environment, but works in its data folder.
+            ours = marker in (folder / "environ").read_text(errors="replace")
+            if ours or (folder / "cwd").readlink().is_relative_to(home):
                 found.append(process)
         except OSError:
             continue
@@ -284,7 +287,7 @@ class Up(Process):
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that belongs to it, orphans included."""
-        return of_session(self.marker)
+        return processes_of(self.home.root, self.marker)
 
     def sweep(self) -> None:
         """Leave nothing behind."""

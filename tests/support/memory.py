@@ -8,9 +8,9 @@ from pathlib import Path
 
 from acaflow import config
 from acaflow.paths import Home
+from acaflow.runtime.core import MemoryTransport, Runtime
 from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.processes import Me
-from acaflow.runtime.runs import MemoryTransport, Runtime
 
 
 def open_in_memory(home: Home, ledger: Ledger) -> Runtime:

@@ -124,6 +124,19 @@ def test_fault_05_redis_wiped(system):
     assert_all_done(system, many())
 
 
+def test_fault_05_redis_wiped_under_a_running_worker(system):
+    """The bindings of the queues are gone too; senders and worker have made them long ago."""
+    system.start("relay")
+    system.supervise(system.start("worker"))
+    record(system, many(5))
+    system.wait_ended(TASK, 5, PATIENCE_S)
+    with system.redis.client() as client:
+        client.flushall()
+    more = [f"m{key}" for key in many(20)]
+    record(system, more)
+    assert_all_done(system, [*many(5), *more])
+
+
 def test_fault_06_redis_frozen(system):
     system.start("relay")
     system.start("worker")

@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from acaflow.archive.aca_l0 import get_files, get_slot_data
-from acaflow.runtime import inprocess, operators, quarantine, runs
+from acaflow.runtime import core, inprocess, operators, quarantine
 from acaflow.runtime.watch import deliver
 from tests.support.servers import wait_until
 from tests.support.worker_main import LIMITED, try_event
@@ -185,7 +185,7 @@ def test_work_left_by_processes_is_finished_in_one_process(system, tmp_path):
     """`acaflow ingest` without a running system: the same ledger, no Redis."""
     notes = tmp_path / "notes.txt"
     notes.write_text("x")
-    memory = runs.open_runtime("inprocess", system.runtime.settings, runs.MemoryTransport())
+    memory = core.open_runtime("inprocess", system.runtime.settings, core.MemoryTransport())
     deliver(memory, notes, "ada")
     outcome = inprocess.run(memory)
     assert list(outcome.ended.values()).count("dead") == 1

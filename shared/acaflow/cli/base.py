@@ -21,8 +21,8 @@ from acaflow.errors import InputError, MissingDataError
 if TYPE_CHECKING:
     from acaflow.config import Settings
     from acaflow.paths import Home
+    from acaflow.runtime.core import Runtime
     from acaflow.runtime.ledger import Ledger
-    from acaflow.runtime.runs import Runtime
 
 __all__ = [
     "HOME",
@@ -115,10 +115,10 @@ class Session:
             It has no ledger yet.
         """
         from acaflow.cli.work import LeftToRelay
-        from acaflow.runtime import runs
+        from acaflow.runtime import core
 
         self.ledger().engine.dispose()
-        return runs.open_runtime("cli", self.settings, LeftToRelay())
+        return core.open_runtime("cli", self.settings, LeftToRelay())
 
 
 pass_session = click.make_pass_decorator(Session)

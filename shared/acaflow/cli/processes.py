@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from acaflow.cli.base import Command, Session, complain, pass_session
+from acaflow.cli.base import Command, Session, pass_session
 from acaflow.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from acaflow.config import Settings
-    from acaflow.runtime.relay import Relay
     from acaflow.runtime.supervise import Instance
-    from acaflow.runtime.watch import Watcher
 
 __all__ = ["relay", "up", "watch", "web", "worker"]
 
@@ -86,13 +81,9 @@ def relay(session: Session, watching: bool) -> int:
     Example:
       acaflow relay --watch
     """
-    settings = _served(session, "relay")
-    from acaflow.runtime import runs
-    from acaflow.runtime.relay import Relay
-    from acaflow.runtime.watch import Watcher
+    from acaflow.runtime.relay import run_relay
 
-    runtime = runs.open_runtime("relay", settings)
-    return _run_until_told([Relay(runtime), *([Watcher(runtime)] if watching else [])])
+    return run_relay(_served(session, "relay"), watching=watching)
 
 
 @click.command(cls=Command)
@@ -103,11 +94,9 @@ def watch(session: Session) -> int:
     Example:
       acaflow watch
     """
-    settings = _served(session, "watcher")
-    from acaflow.runtime import runs
-    from acaflow.runtime.watch import Watcher
+    from acaflow.runtime.relay import run_relay
 
-    return _run_until_told([Watcher(runs.open_runtime("watcher", settings))])
+    return run_relay(_served(session, "watcher"), relaying=False, watching=True)
 
 
 @click.command(cls=Command)
@@ -138,32 +127,3 @@ def _served(session: Session, service: str) -> Settings:
             " a Redis of its own with everything else"
         )
     return settings
-
-
-def _run_until_told(loops: Sequence[Relay | Watcher]) -> int:
-    """Run loops until SIGINT or SIGTERM; one that ends by itself ends all, with status 1."""
-    told = threading.Event()
-
-    def stop(_number: int = 0, _frame: Any = None) -> None:
-        told.set()
-        for loop in loops:
-            loop.stop.set()
-
-    def run(loop: Relay | Watcher) -> None:
-        try:
-            loop.run()
-        finally:
-            if not told.is_set():
-                complain(f"{type(loop).__name__.lower()} ended by itself")
-            for other in loops:
-                other.stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    threads = [threading.Thread(target=run, args=(loop,), daemon=True) for loop in loops[1:]]
-    for thread in threads:
-        thread.start()
-    run(loops[0])
-    for thread in threads:
-        thread.join()
-    return 0 if told.is_set() else 1

@@ -136,15 +136,15 @@ def check_all(session: Session, as_json: bool) -> int:
       acaflow health all --json
     """
     from acaflow.config import load, use
+    from acaflow.runtime import core, supervise
     from acaflow.runtime import health as library
-    from acaflow.runtime import runs, supervise
 
     session.ledger().engine.dispose()
     instance = supervise.running(session.home)
     settings = session.settings
     if instance is not None and instance.redis_url:
         settings = use(load(home=session.home.root, redis_url=instance.redis_url))
-    problems = library.ready(runs.open_runtime("cli", settings))
+    problems = library.ready(core.open_runtime("cli", settings))
     if as_json:
         print_json(problems)
     else:

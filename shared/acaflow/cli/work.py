@@ -9,7 +9,7 @@ from typing import Any
 from acaflow.cli.base import Session, complain, is_absent
 from acaflow.errors import AcaflowError
 from acaflow.paths import Home
-from acaflow.runtime import inprocess, runs, schema, supervise
+from acaflow.runtime import core, inprocess, schema, supervise
 from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.messages import QUEUES
 from acaflow.runtime.records import TERMINAL, Hint
@@ -77,10 +77,10 @@ class Worksite:
         self.served = is_served(home, ledger)
         ledger.engine.dispose()
         if self.served or not works:
-            self.runtime = runs.open_runtime("cli", settings, LeftToRelay())
+            self.runtime = core.open_runtime("cli", settings, LeftToRelay())
         else:
-            self.runtime = runs.open_runtime(
-                "inprocess", settings, runs.MemoryTransport(), queues=",".join(QUEUES)
+            self.runtime = core.open_runtime(
+                "inprocess", settings, core.MemoryTransport(), queues=",".join(QUEUES)
             )
 
     def finish(

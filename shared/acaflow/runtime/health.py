@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 
 from acaflow.errors import AcaflowError
-from acaflow.runtime.runs import Runtime
+from acaflow.runtime.core import Runtime
 
 __all__ = ["WORKER_SILENT_S", "process_problem", "ready"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from acaflow.runtime import relay, runs
+from acaflow.runtime import core, relay, runs
+from acaflow.runtime.core import MemoryTransport, Runtime
 from acaflow.runtime.messages import QUEUES
-from acaflow.runtime.runs import MemoryTransport, Runtime
 
 __all__ = ["Outcome", "run"]
 
@@ -43,7 +43,7 @@ def run(runtime: Runtime, on_progress: Callable[[str, str], None] | None = None)
     transport = runtime.transport
     outcome = Outcome()
     runs.load_steps(list(QUEUES))
-    runs.use(runtime)
+    core.use(runtime)
     keeper = relay.Relay(runtime)
     runtime.ledger.beat(runtime.me.row())
     try:

@@ -11,8 +11,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import text
 
+from acaflow.runtime.core import Runtime
 from acaflow.runtime.messages import QUEUES
-from acaflow.runtime.runs import Runtime
 
 __all__ = ["render"]
 

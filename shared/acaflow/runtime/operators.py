@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from acaflow.errors import InputError
 from acaflow.runtime import messages, quarantine
+from acaflow.runtime.core import Runtime
 from acaflow.runtime.records import NewEvent
-from acaflow.runtime.runs import Runtime
 
 __all__ = ["Submitted", "cancel", "drop", "raise_priority", "requeue", "submit", "undo"]
 

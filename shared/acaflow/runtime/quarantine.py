@@ -21,7 +21,7 @@ from acaflow.runtime import messages
 from acaflow.runtime.records import TERMINAL, id_time, new_id
 
 if TYPE_CHECKING:
-    from acaflow.runtime.runs import Runtime
+    from acaflow.runtime.core import Runtime
 
 __all__ = ["Entry", "dispose", "entries", "keep_copy", "release", "restore"]
 

@@ -20,7 +20,7 @@ from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 
 from acaflow import config
-from acaflow.runtime import redis_server, runs
+from acaflow.runtime import core, redis_server, runs
 from acaflow.runtime.messages import QUEUES, TASKS
 from acaflow.runtime.processes import Me, die_with_parent
 from acaflow.runtime.records import Hint
@@ -169,7 +169,7 @@ def run_worker(
     app = make_app(settings, "+".join(queues))
     runs.load_steps(queues)
     me = Me.here("worker", queues[0], ",".join(queues))
-    runtime = runs.open_runtime("worker", settings, CeleryTransport(app))
+    runtime = core.open_runtime("worker", settings, CeleryTransport(app))
     runtime.me = me
     _connect_signals(runtime)
     arguments = [
@@ -198,7 +198,7 @@ def run_worker(
     return 0
 
 
-def _connect_signals(runtime: runs.Runtime) -> None:
+def _connect_signals(runtime: core.Runtime) -> None:
     """Beat from the worker's own loop; give every pool child its own connections and its end.
 
     A beat from the loop, not from a thread, also shows that the loop turns; and no thread exists
@@ -221,7 +221,7 @@ def _connect_signals(runtime: runs.Runtime) -> None:
     @signals.worker_process_init.connect(weak=False)
     def child(**_: Any) -> None:
         die_with_parent(signal.SIGKILL, parent)
-        fresh = runs.Runtime(
+        fresh = core.Runtime(
             runtime.settings,
             runtime.home,
             runtime.ledger,
@@ -229,14 +229,14 @@ def _connect_signals(runtime: runs.Runtime) -> None:
             runtime.me,
         )
         fresh.ledger.engine.dispose(close=False)
-        runs.use(fresh)
+        core.use(fresh)
 
     @signals.setup_logging.connect(weak=False)
     def leave_logging(**_: Any) -> None:
         """Keep Celery's hands off the root logger."""
 
 
-def _beat(runtime: runs.Runtime) -> None:
+def _beat(runtime: core.Runtime) -> None:
     try:
         runtime.ledger.beat(runtime.me.row())
         # The next pool child must not inherit an open SQLite connection.

@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from acaflow import config
 from acaflow.errors import AcaflowError, LeaseLostError
-from acaflow.runtime import messages, quarantine, runs
+from acaflow.runtime import core, messages, quarantine, runs
 from acaflow.runtime.processes import host_id, is_alive
 from acaflow.runtime.records import Claim, Hint
 from acaflow.runtime.watch import Watcher
@@ -58,7 +58,7 @@ class Relay:
         Epoch seconds for the schedule; tests replace it.
     """
 
-    def __init__(self, runtime: runs.Runtime, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, runtime: core.Runtime, clock: Callable[[], float] = time.time) -> None:
         self.runtime = runtime
         self.clock = clock
         self._ticked: dict[str, int] = {}
@@ -198,7 +198,7 @@ def _claim(row: Any) -> Claim:
     return Claim(**{**row, "args": json.loads(row["args"])})
 
 
-def sweep_work(runtime: runs.Runtime) -> int:
+def sweep_work(runtime: core.Runtime) -> int:
     """Remove the staging folders of attempts that no longer run."""
     with runtime.ledger.look() as connection:
         rows = connection.execute(_RUNNING).mappings().all()
@@ -212,26 +212,42 @@ def sweep_work(runtime: runs.Runtime) -> int:
     return count
 
 
-def run_relay(settings: config.Settings, *, relaying: bool = True, watching: bool = False) -> None:
-    """Run the relay, the watcher, or both in one process, until SIGTERM or Ctrl-C."""
-    kind = "relay" if relaying else "watch"
-    runtime = runs.open_runtime(kind, settings)
-    relay = Relay(runtime)
-    stops = [relay.stop]
-    threads = []
-    if watching:
-        watcher = Watcher(runtime)
-        stops.append(watcher.stop)
-        threads.append(threading.Thread(target=watcher.run, name="watcher"))
+def run_relay(settings: config.Settings, *, relaying: bool = True, watching: bool = False) -> int:
+    """Run the relay, the watcher, or both in one process until SIGTERM or Ctrl-C.
 
-    def stop(_number: int, _frame: Any) -> None:
-        for item in stops:
-            item.set()
+    Returns
+    -------
+    int
+        0 if told to stop; 1 if a part ended by itself, which ends the others too.
+    """
+    runtime = core.open_runtime("relay" if relaying else "watcher", settings)
+    relay = Relay(runtime)
+    parts: list[Watcher] = [Watcher(runtime)] if watching else []
+    told = threading.Event()
+
+    def stop_all() -> None:
+        relay.stop.set()
+        for part in parts:
+            part.stop.set()
+
+    def on_signal(_number: int, _frame: Any) -> None:
+        told.set()
+        stop_all()
+
+    def run(part: Watcher) -> None:
+        try:
+            part.run()
+        finally:
+            stop_all()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+        signal.signal(number, on_signal)
+    threads = [threading.Thread(target=run, args=(part,), daemon=True) for part in parts]
     for thread in threads:
         thread.start()
     relay.run(only_beat=not relaying)
     for thread in threads:
         thread.join()
+    if not told.is_set():
+        log.error("the watcher ended by itself")
+    return 0 if told.is_set() else 1

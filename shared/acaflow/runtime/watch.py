@@ -23,8 +23,8 @@ from watchdog.observers.api import BaseObserver
 from acaflow import storage
 from acaflow.errors import AcaflowError, InputError
 from acaflow.runtime import messages, quarantine
+from acaflow.runtime.core import Runtime
 from acaflow.runtime.records import TERMINAL, new_id
-from acaflow.runtime.runs import Runtime
 
 __all__ = ["Delivery", "Watcher", "deliver"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from acaflow import config
 from acaflow.cli import run
-from acaflow.runtime import runs
+from acaflow.runtime import core
 from tests.acaflow.cli.programs import Answer, call
 from tests.support.l0 import make_l0_file
 
@@ -59,7 +59,7 @@ def shell(
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(config, "_current", None)
-    monkeypatch.setattr(runs, "_runtime", None)
+    monkeypatch.setattr(core, "_runtime", None)
     monkeypatch.setenv("ACAFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     yield Shell(tmp_path / "home", capsys)

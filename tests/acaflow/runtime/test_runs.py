@@ -25,10 +25,11 @@ from acaflow.errors import (
     StorageBusyError,
     TransientError,
 )
-from acaflow.runtime import messages, operators, runs
+from acaflow.runtime import core, messages, operators, runs
+from acaflow.runtime.core import MemoryTransport
 from acaflow.runtime.messages import AcaL0Updated, Task
 from acaflow.runtime.records import Claim, Hint, Result, new_id
-from acaflow.runtime.runs import MemoryTransport, Skipped, judge_loss, run_job
+from acaflow.runtime.runs import Skipped, judge_loss, run_job
 from acaflow.runtime.tables import attempt, event, product
 from tests.conftest import NOON
 from tests.support.facts import DONE, a_job, add, an_event, job, take
@@ -667,13 +668,13 @@ def test_log_of_an_attempt_has_the_lines_of_every_library(runtime):
 
 def test_runtime_needs_a_ledger(home):
     with pytest.raises(ConfigError, match=r"ledger\.db is empty; run: acaflow db upgrade"):
-        runs.open_runtime("web", transport=MemoryTransport())
+        core.open_runtime("web", transport=MemoryTransport())
 
 
 def test_without_a_runtime_nothing_runs():
-    runs.use(None)
+    core.use(None)
     with pytest.raises(PipelineError, match="no runtime is open in this process"):
-        runs.current()
+        core.current()
 
 
 def test_task_outside_the_routing_table_cannot_be_bound():

@@ -13,8 +13,9 @@ import pytest
 from acaflow import config
 from acaflow.errors import InputError
 from acaflow.runtime import watch
+from acaflow.runtime.core import Runtime
 from acaflow.runtime.records import Result
-from acaflow.runtime.runs import Runtime, run_job
+from acaflow.runtime.runs import run_job
 from acaflow.runtime.tables import event
 from acaflow.runtime.watch import Watcher, deliver
 from tests.support.facts import job, jobs, take
@@ -244,6 +245,16 @@ def test_crash_between_commit_and_send_leaves_the_file_in_hand(runtime, watcher,
         with pytest.raises(Crash):
             watcher.take(path)
     Watcher(runtime).rescan()
+    assert len(events(runtime)) == len(taken(runtime)) == 1
+
+
+def test_file_that_two_watchers_find_at_once_stays_in_hand(runtime, watcher, monkeypatch):
+    """The second looked before the first had recorded it."""
+    watcher.take(drop(runtime.home, NAME, b"abc"))
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime.ledger, "jobs_of", lambda event_id: [])
+        patch.setattr(watch.quarantine, "dispose", lambda *_: False)
+        watcher.rescan()
     assert len(events(runtime)) == len(taken(runtime)) == 1
 
 

@@ -14,11 +14,11 @@ from flask.testing import FlaskClient
 from acaflow import config
 from acaflow.paths import Home
 from acaflow.runtime import messages, quarantine
+from acaflow.runtime.core import MemoryTransport, Runtime
 from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.logs import job_log_path
 from acaflow.runtime.processes import Me
 from acaflow.runtime.records import Claim, NewProduct, Result
-from acaflow.runtime.runs import MemoryTransport, Runtime
 from acaflow.runtime.schema import upgrade
 from services.web import create_app
 from tests.conftest import NOON, Clock

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from acaflow.runtime.runs import Runtime
+from acaflow.runtime.core import Runtime
 from acaflow.status import reading
 from tests.conftest import Clock
 from tests.services.web.conftest import Night

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from acaflow.runtime.core import Runtime
 from acaflow.runtime.records import NewProduct
-from acaflow.runtime.runs import Runtime
 from acaflow.status.reading import MANY
 from services.web import CONTENT_POLICY, words
 from tests.conftest import NOON
