@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
@@ -79,7 +80,7 @@ def gate(home: Path, key: str, n: int) -> Path:
     return home / f"go.{key}.{n}"
 
 
-def try_event(key: str, task: messages.Task = TASK, **args: object) -> NewEvent:
+def try_event(key: str, task: messages.Task = TASK, **args: Any) -> NewEvent:
     """Make the event of one such job."""
     job = NewJob(task.name, "ingest", {"key": key, **args}, f"try:{key}", 3)
     return NewEvent("try.wanted", 1, f"try|{key}", f"try:{key}", {}, "test", [job])

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from contextlib import nullcontext
+from typing import Any
 
 import psutil
 import pytest
@@ -32,7 +33,7 @@ PATIENCE_S = 90.0
 """A quiet machine needs a third of it at most."""
 
 
-def record(system: System, keys: list[str], **args: object) -> None:
+def record(system: System, keys: list[str], **args: Any) -> None:
     """Record one job per key, in one transaction."""
     system.runtime.record([try_event(key, **args) for key in keys])
 

@@ -179,6 +179,19 @@ def check_relay(session: Session) -> int:
     return _tell(library.process_problem(session.runtime(), "relay"), "relay")
 
 
+@health.command("watcher")
+@pass_session
+def check_watcher(session: Session) -> int:
+    """Check that a watcher of its own beats (one beside a relay is that relay's affair).
+
+    Example:
+      acaflow health watcher
+    """
+    from acaflow.runtime import health as library
+
+    return _tell(library.process_problem(session.runtime(), "watcher"), "watcher")
+
+
 @health.command("web")
 @pass_session
 def check_web(session: Session) -> int:

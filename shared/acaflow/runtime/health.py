@@ -50,6 +50,8 @@ def _check_ledger(runtime: Runtime) -> str:
 
 def _check_writable(runtime: Runtime) -> str:
     folder = runtime.home.archive
+    if runtime.me.kind == "web":  # which only reads it, perhaps from a read-only mount
+        return "" if os.access(folder, os.R_OK) else f"{folder} cannot be read"
     return "" if os.access(folder, os.W_OK) else f"{folder} cannot be written"
 
 
@@ -85,7 +87,7 @@ def process_problem(runtime: Runtime, kind: str, name: str = "") -> str:
             return f"no {kind} {name}".rstrip() + " is known to the ledger"
         newest = found[0]
         silent_s = now - newest.beat
-        limit_s = RELAY_SILENT_S if kind == "relay" else WORKER_SILENT_S
+        limit_s = WORKER_SILENT_S if kind == "worker" else RELAY_SILENT_S
         if silent_s > limit_s:
             return f"{newest.name} has not beaten for {silent_s:.0f} s (limit {limit_s:.0f} s)"
         if kind != "worker" or connection.scalar(_BUSY, {"name": f"{newest.name}|%"}):
