@@ -26,10 +26,10 @@ class Row:
 def show(rows: list[Row]) -> str:
     """Return the table as aligned text."""
     heads = ("case", "ours", "floor", "ratio or value", "target", "")
-    lines: list[tuple[str, ...]] = [heads] + [
-        (row.case, row.ours, row.floor, f"{row.value:.3g}", row.target, "" if row.met else "MISSED")
-        for row in rows
-    ]
+    lines: list[tuple[str, ...]] = [heads]
+    for row in rows:
+        verdict = "" if row.met else "MISSED"
+        lines.append((row.case, row.ours, row.floor, f"{row.value:.3g}", row.target, verdict))
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
     lines.insert(1, tuple("-" * width for width in widths))
     return "\n".join(

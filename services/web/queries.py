@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from acaflow import times
+
 from acaflow.errors import InputError, MissingDataError, TimeFormatError
 from acaflow.status import reading
 from acaflow.status.reading import Job, Listing, Overview, QueueRow
@@ -25,6 +25,8 @@ def seconds(written: str) -> float:
         With an example, if the text is no time.
     """
     try:
+        from acaflow import times
+
         return float(times.convert(written.strip(), "unix"))
     except (TimeFormatError, InputError) as err:
         raise InputError(f"“{written}” is no time: {err}. Example: 2026:324:06:00") from err

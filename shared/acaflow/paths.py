@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from acaflow import times
 from acaflow.errors import ConfigError, InputError, SchemaError
 
 __all__ = ["Home", "L0Name", "inside", "l0_dir", "l0_stored_name", "parse_l0_name"]
@@ -184,5 +183,7 @@ def l0_dir(filetime: int) -> str:
     >>> l0_dir(686111014)
     '2019/272'
     """
+    from acaflow import times  # numpy; most processes of the runtime never ask for a date
+
     date = times.date(filetime)
     return f"{date[:4]}/{date[5:8]}"

@@ -24,7 +24,7 @@ from acaflow import storage
 from acaflow.errors import AcaflowError, InputError
 from acaflow.runtime import messages, quarantine
 from acaflow.runtime.core import Runtime
-from acaflow.runtime.records import TERMINAL, new_id
+from acaflow.runtime.records import TERMINAL, NewEvent, new_id
 
 __all__ = ["Delivery", "Watcher", "deliver"]
 
@@ -82,27 +82,31 @@ def deliver(
     except OSError as err:
         part.unlink(missing_ok=True)
         raise InputError(f"{source} cannot be read: {err.strerror}") from err
+    # Hashed before it has its name: a rescan that found it unrecorded would forget `force`.
+    arrival = _arrival(part, taken, f"cli:{user}", force=force)
     part.rename(taken)
-    return _record(runtime, taken, event_id, f"cli:{user}", force=force)
+    return _record(runtime, taken, arrival)
 
 
-def _record(
-    runtime: Runtime, taken: Path, event_id: str, source: str, *, force: bool = False
-) -> Delivery:
-    """Hash a taken file and record its arrival under the id in its name."""
+def _arrival(current: Path, taken: Path, source: str, *, force: bool = False) -> NewEvent:
+    """Hash the file `current` and make the event of its arrival as `taken`."""
     path = f"inbox/.taken/{taken.name}"
-    name = messages.original_name(path)
-    status = taken.stat()
-    arrival = messages.file_event(
-        name,
+    status = current.stat()
+    return messages.file_event(
+        messages.original_name(path),
         path,
-        storage.sha256_file(taken),
+        storage.sha256_file(current),
         status.st_size,
         source,
         force=force,
-        id=event_id,
+        id=taken.name.split(".", 1)[0],
         occurred_at=status.st_mtime,
     )
+
+
+def _record(runtime: Runtime, taken: Path, arrival: NewEvent) -> Delivery:
+    """Record the arrival of a taken file."""
+    name, event_id = messages.original_name(taken.name), arrival.id
     recorded = runtime.record([arrival])
     if recorded.new:
         log.info("%s: %s, event %s", name, arrival.kind, event_id)
@@ -272,7 +276,7 @@ class Watcher(FileSystemEventHandler):
             path.rename(taken)
         except FileNotFoundError:
             return None
-        return _record(self.runtime, taken, event_id, "watch")
+        return _record(self.runtime, taken, _arrival(taken, taken, "watch"))
 
     def rescan(self) -> None:
         """Find what was missed: files in the inbox, taken files without event, ended ones."""
@@ -293,5 +297,5 @@ class Watcher(FileSystemEventHandler):
     def _revisit(self, taken: Path) -> None:
         event_id = taken.name.split(".", 1)[0]
         if not self.runtime.ledger.jobs_of(event_id):
-            _record(self.runtime, taken, event_id, "watch")
+            _record(self.runtime, taken, _arrival(taken, taken, "watch"))
         quarantine.dispose(self.runtime, event_id, f"inbox/.taken/{taken.name}")
