@@ -27,7 +27,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from acaflow import storage
-from acaflow.errors import ConfigError, LeaseLostError, PipelineError, StorageBusyError
+from acaflow.errors import ConfigError, InputError, LeaseLostError, PipelineError, StorageBusyError
 from acaflow.runtime.logs import mask
 from acaflow.runtime.records import (
     TERMINAL,
@@ -44,6 +44,9 @@ from acaflow.runtime.records import (
 from acaflow.runtime.tables import SCHEMA_VERSION, attempt, event, job, product
 
 __all__ = ["Ledger"]
+
+MAX_PAYLOAD = 16 * 1024
+"""Bytes of an event's payload: ids and paths only, never data."""
 
 SEND_AT_ONCE = 10
 """Jobs of one record call that get their hint at once; the relay sends the rest."""
@@ -547,13 +550,16 @@ class Ledger:
 
 
 def _event_row(item: NewEvent, now: float) -> dict[str, Any]:
+    payload = canonical_json(item.payload)
+    if len(payload.encode()) > MAX_PAYLOAD:
+        raise InputError(f"event {item.kind} of {item.subject}: payload above {MAX_PAYLOAD} bytes")
     return {
         "id": item.id,
         "kind": item.kind,
         "schema": item.schema,
         "dedupe_key": item.dedupe_key,
         "subject": item.subject,
-        "payload": canonical_json(item.payload),
+        "payload": payload,
         "source": item.source,
         "parent_event_id": item.parent_event_id,
         "cause_job_id": item.cause_job_id,

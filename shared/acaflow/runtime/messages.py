@@ -41,9 +41,6 @@ __all__ = [
 PERSON, ARRIVAL, DERIVED, HOUSEKEEPING = 0, 3, 6, 9
 """Priorities; 0 goes first (Celery's four default steps on Redis)."""
 
-MAX_PAYLOAD = 16 * 1024
-"""Bytes of an event's payload: ids and paths only, never data."""
-
 
 @dataclass(frozen=True)
 class Queue:
@@ -309,8 +306,6 @@ def new_event(
     if type(payload) is not entry.payload:
         raise InputError(f"event {kind} carries {entry.payload.__name__}, not {payload!r}")
     body = {item.name: getattr(payload, item.name) for item in fields(payload)}
-    if len(canonical_json(body).encode()) > MAX_PAYLOAD:
-        raise InputError(f"event {kind} of {subject}: payload above {MAX_PAYLOAD} bytes")
     more.setdefault("jobs", [_job(TASKS[name], body, subject) for name in entry.subscribers])
     return NewEvent(
         kind=kind,

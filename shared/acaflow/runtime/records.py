@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,10 +30,11 @@ TERMINAL = ("done", "skipped", "dead", "cancelled")
 def new_id(now: float | None = None) -> str:
     """Return a UUIDv7: 48 bits of milliseconds, then random bits."""
     stamp = int((time.time() if now is None else now) * 1000)
-    value = stamp << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    random = int.from_bytes(os.urandom(10), "big")
+    # Version 7 in bits 76-79, variant 10 in bits 62-63; everything else stays random.
+    value = stamp << 80 | random & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def id_time(identity: str) -> float:
@@ -42,9 +42,12 @@ def id_time(identity: str) -> float:
     return int(identity.replace("-", "")[:12], 16) / 1000
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 def canonical_json(value: Any) -> str:
     """Return JSON with sorted keys: the same value is always the same text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode(value)
 
 
 @dataclass(frozen=True)

@@ -127,11 +127,12 @@ def test_wrong_payload():
         new_event("aca_l0.updated", "s", Tick(1), "job:1", "1")
 
 
-def test_payload_is_ids_and_paths_never_data():
+def test_payload_is_ids_and_paths_never_data(sqlite_ledger):
     """16 KiB of JSON; everything of this payload but the reason takes 36 bytes."""
 
     def operate(reason):
-        return new_event("operator.drop", "s", OperatorDid("me", (), reason), "cli:me", "1")
+        made = new_event("operator.drop", "s", OperatorDid("me", (), reason), "cli:me", reason)
+        sqlite_ledger.record([made])
 
     frame = len('{"jobs":[],"reason":"","user":"me"}')
     operate("x" * (16384 - frame))
