@@ -129,6 +129,9 @@ _EXPECTED: Final = (
 )
 
 
+_MJD_1970 = 40587.0
+"""MJD of 1970-01-01, where plot dates begin; astropy counts from the year 1 without matplotlib."""
+
 # ---- the public functions ------------------------------------------------------------------
 
 
@@ -460,7 +463,9 @@ def _read_numbers(time: Any, fmt: str | None) -> _Ticks:
         start, length = _year_span(year)
         part = (values - year) * length
         return start + _integers(part // 1), part % 1
-    if fmt not in (None, "secs"):
+    if fmt == "plot_date":
+        values = _through_astropy(values + _MJD_1970, "mjd")
+    elif fmt not in (None, "secs"):
         values = _through_astropy(values, str(fmt))
     _check_range(values * 1000.0, time)
     return _split(values)
@@ -837,6 +842,8 @@ def _write(ms: _Ints, rest: _Floats, fmt: str) -> Any:
         year = _to_fields(ms, utc=True)["year"]
         start, length = _year_span(year)
         return year + (ms - start + rest) / length
+    if fmt == "plot_date":
+        return _from_astropy(ms, rest, "mjd") - _MJD_1970
     if fmt not in _PATTERNS:
         return _from_astropy(ms, rest, fmt)
     ms = ms + (rest >= 0.5)
