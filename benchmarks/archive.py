@@ -77,8 +77,8 @@ def cases(folder: Path) -> Iterator[Row]:
     """Measure reading, its memory, and validation."""
     root, paths = build(folder)
     stop = TSTART + N_FILES * FILE_S
-    floor = seconds(lambda: inflate(paths))
-    ours = seconds(lambda: aca_l0.get_slot_data(TSTART, stop, SLOT, data_root=root))
+    floor = seconds(lambda: inflate(paths), 7)
+    ours = seconds(lambda: aca_l0.get_slot_data(TSTART, stop, SLOT, data_root=root), 7)
     yield Row(
         f"get_slot_data 10 days, {len(paths)} files",
         f"{ours:.2f} s",

@@ -15,6 +15,7 @@ Times are UTC epoch seconds; ids are UUIDv7 (sortable by time).
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -47,6 +48,9 @@ __all__ = ["Ledger"]
 
 MAX_PAYLOAD = 16 * 1024
 """Bytes of an event's payload: ids and paths only, never data."""
+
+BUSY_S = 30.0
+"""How long a statement waits for a busy SQLite file."""
 
 SEND_AT_ONCE = 10
 """Jobs of one record call that get their hint at once; the relay sends the rest."""
@@ -209,12 +213,13 @@ class Ledger:
             return sa.create_engine(self.url, isolation_level="READ COMMITTED", pool_recycle=1800)
         if self.url.database:
             _refuse_network_file_system(Path(self.url.database))
-        engine = sa.create_engine(self.url, connect_args={"timeout": 30.0})
+        engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_S})
 
         @sa.event.listens_for(engine, "connect")
         def configure(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # BEGIN is issued below, never by the driver
-            for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+            _switch_to_wal(connection)
+            for pragma in (f"synchronous={synchronous}", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}")
 
         @sa.event.listens_for(engine, "begin")
@@ -626,6 +631,19 @@ def _attempt_row(claim: Claim, result: Result, now: float) -> dict[str, Any]:
 
 def _hint(row: Any) -> Hint:
     return Hint(row.id, row.task, row.queue, row.priority, row.error_class == "Timeout")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Turn the journal to WAL; on a new file that does not wait for others by itself."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as err:
+            if "locked" not in str(err) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _refuse_network_file_system(database: Path) -> None:

@@ -149,6 +149,12 @@ class Task:
         """Names and types of the arguments."""
         return get_type_hints(self.args)
 
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """Arguments that may be left out."""
+        items = fields(self.args)
+        return {item.name: item.default for item in items if item.default is not MISSING}
+
     def limits(self, after_timeout: bool = False) -> tuple[int, int]:
         """Return the soft and hard time limit (s); doubled after a timeout, within the queue's."""
         queue = QUEUES[self.queue]
@@ -305,7 +311,7 @@ def new_event(
     entry = EVENTS[kind]
     if type(payload) is not entry.payload:
         raise InputError(f"event {kind} carries {entry.payload.__name__}, not {payload!r}")
-    body = {item.name: getattr(payload, item.name) for item in fields(payload)}
+    body = dict(vars(payload))
     more.setdefault("jobs", [_job(TASKS[name], body, subject) for name in entry.subscribers])
     return NewEvent(
         kind=kind,
@@ -320,12 +326,8 @@ def new_event(
 
 def _job(task: Task, values: Mapping[str, Any], subject: str, **more: Any) -> NewJob:
     """Make the job of a task from an event's payload: the fields that its arguments name."""
-    names = {item.name for item in fields(task.args)}
-    args = {name: value for name, value in values.items() if name in names}
-    defaults = {
-        item.name: item.default for item in fields(task.args) if item.default is not MISSING
-    }
-    named = {**defaults, **args}
+    args = {name: values[name] for name in task.types if name in values}
+    named = {**task.defaults, **args}
     more = {"priority": task.priority, "max_attempts": QUEUES[task.queue].max_attempts, **more}
     return NewJob(
         task=task.name,
@@ -407,16 +409,15 @@ def parse_args(task: Task, values: Mapping[str, Any]) -> Any:
         if name not in hints
     ]
     converted = {}
-    for item in fields(task.args):
-        if item.name not in values:
-            if item.default is MISSING:
-                problems.append(f"{task.name} needs {item.name} ({hints[item.name].__name__})")
+    for name, wanted in hints.items():
+        if name not in values:
+            if name not in task.defaults:
+                problems.append(f"{task.name} needs {name} ({wanted.__name__})")
             continue
         try:
-            converted[item.name] = _convert(values[item.name], hints[item.name])
+            converted[name] = _convert(values[name], wanted)
         except ValueError:
-            wanted = hints[item.name].__name__
-            problems.append(f"{item.name} = {values[item.name]!r} is not of type {wanted}")
+            problems.append(f"{name} = {values[name]!r} is not of type {wanted.__name__}")
     if problems:
         raise InputError("; ".join(problems))
     return task.args(**converted)
@@ -473,7 +474,7 @@ def manual_event(
         known = ", ".join(name for name, item in TASKS.items() if item.manual)
         raise InputError(f"no task {task_name!r} that can be queued by hand; there are: {known}")
     args = parse_args(task, values)
-    given = {item.name: getattr(args, item.name) for item in fields(args)}
+    given = dict(vars(args))
     identity = "|".join(
         (canonical_json(given), input_sha256, str(task.algorithm_version), batch_id or "")
     )

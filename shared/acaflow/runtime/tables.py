@@ -35,7 +35,6 @@ event = sa.Table(
     sa.Column("recorded_at", _R, nullable=False),
     sa.Index("event_kind", "kind", "recorded_at"),
     sa.Index("event_recorded", "recorded_at", "id"),
-    sa.Index("event_cause", "cause_job_id"),
 )
 job = sa.Table(
     "job",
@@ -71,11 +70,14 @@ FRESH = text("state = 'waiting' AND attempts = 0")
 _dead = text("state = 'dead'")
 _odd = text("state IN ('dead', 'skipped', 'cancelled')")
 
+_caused = text("cause_job_id IS NOT NULL")
+
 
 def _partial(name: str, *columns: Any, where: Any, unique: bool = False) -> sa.Index:
     return sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
+_partial("event_cause", event.c.cause_job_id, where=_caused)
 _partial("job_release", job.c.queue, job.c.priority, job.c.not_before, where=_waiting)
 _partial("job_sent", job.c.queue, job.c.sent_at, where=_sent)
 _partial("job_running", job.c.owner, where=_running)

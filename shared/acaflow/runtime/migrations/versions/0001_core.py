@@ -25,7 +25,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("dedupe_key"),
     )
-    op.create_index("event_cause", "event", ["cause_job_id"], unique=False)
+    op.create_index(
+        "event_cause",
+        "event",
+        ["cause_job_id"],
+        unique=False,
+        sqlite_where=sa.text("cause_job_id IS NOT NULL"),
+        postgresql_where=sa.text("cause_job_id IS NOT NULL"),
+    )
     op.create_index("event_kind", "event", ["kind", "recorded_at"], unique=False)
     op.create_index("event_recorded", "event", ["recorded_at", "id"], unique=False)
     op.create_table(
