@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-
 from acaflow.errors import InputError, MissingDataError, TimeFormatError
 from acaflow.status import reading
 from acaflow.status.reading import Job, Listing, Overview, QueueRow

@@ -35,11 +35,12 @@ import time as clock
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from datetime import date as calendar_date
-from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias, overload
+from typing import Any, Final, Literal, NoReturn, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from acaflow import utc
 from acaflow.errors import InputError, TimeFormatError
 
 __all__ = ["IsoT", "TimeLike", "convert", "date", "now", "secs"]
@@ -58,27 +59,6 @@ _Flags: TypeAlias = Any
 _Fields: TypeAlias = dict[str, Any]
 _Ticks: TypeAlias = tuple[_Ints, _Floats]
 
-_DAY_MS: Final = 86_400_000
-_TT_TAI_MS: Final = 32_184
-_EPOCH_DAY: Final = calendar_date(1998, 1, 1).toordinal() - 1
-"""Days from 0001-01-01 to 1998-01-01 in the Gregorian calendar."""
-_UNIX_EPOCH: Final = 883_612_800
-"""unix time (s) of 1998-01-01T00:00:00 UTC."""
-_NUMDAY_ZERO_MS: Final = 63_184
-"""TT-UTC at the epoch: numday counts from 1997-12-31T23:58:56.816 UTC."""
-_YEARS: Final = (1972, 9999)
-"""UTC has whole leap seconds since 1972; the text forms have four digits for the year."""
-
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH_LENGTHS: Final = np.array(
-    [[0, 31, feb, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] for feb in (28, 29)]
-)
-_BEFORE_MONTH: Final = np.cumsum(_MONTH_LENGTHS, axis=1) - _MONTH_LENGTHS
-"""Days of the year before a month; index [is leap year, month], month 0 unused."""
-_MONTH_OF_DOY: Final = np.array(
-    [np.searchsorted(before[1:], np.arange(367), side="left") for before in _BEFORE_MONTH]
-)
-"""Month 1-12; index [is leap year, day of year]."""
 
 _CLOCK = r"(?P<hour>\d\d?):(?P<minute>\d\d?)"
 _SECOND = r":(?P<second>\d\d?)(?:\.(?P<frac>\d*))?"
@@ -454,13 +434,13 @@ def _read_numbers(time: Any, fmt: str | None) -> _Ticks:
         raise TimeFormatError(f"time {offending!r} is a number, not text in format {fmt!r}")
     values = _finite(time)
     if fmt == "unix":
-        _check_range((values - _UNIX_EPOCH) * 1000.0, time)
+        _check_range((values - utc.UNIX_EPOCH) * 1000.0, time)
         ms, rest = _split(values)
-        return _from_uniform_utc(ms - _UNIX_EPOCH * 1000), rest
+        return utc.from_uniform_utc(ms - utc.UNIX_EPOCH * 1000), rest
     if fmt == "frac_year":
-        _check_range(values, time, (_YEARS[0], _YEARS[1] + 1))
+        _check_range(values, time, (utc.YEARS[0], utc.YEARS[1] + 1))
         year = _integers(values // 1)
-        start, length = _year_span(year)
+        start, length = utc.year_span(year)
         part = (values - year) * length
         return start + _integers(part // 1), part % 1
     if fmt == "plot_date":
@@ -545,7 +525,7 @@ def _span(stripped: str, text: str) -> float:
 def _month_number(name: str) -> int:
     """Return 1-12, or 0 for a word that is no month."""
     name = name.capitalize()
-    return _MONTHS.index(name) + 1 if name in _MONTHS else 0
+    return utc.MONTHS.index(name) + 1 if name in utc.MONTHS else 0
 
 
 def _scale_fields(fields: _Fields, form: str, widths: dict[str, int]) -> _Floats:
@@ -630,7 +610,7 @@ def _read_columns(
     if "mon" in fields:
         fields["month"] = _month_numbers(codes[:, slice(*spans["mon"])])
     rest = _scale_fields(fields, form, {k: stop - start for k, (start, stop) in spans.items()})
-    valid, ms = _to_ticks(fields, form)
+    valid, ms = utc.to_ticks(fields, form)
     return good & valid, ms, np.broadcast_to(rest, ms.shape).copy()
 
 
@@ -638,14 +618,14 @@ def _month_numbers(codes: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Return month numbers of three-letter names in the usual spelling; 0 for other words."""
     names = np.ascontiguousarray(codes).view("U3").reshape(-1)
     months = np.zeros(len(names), dtype=np.int64)
-    for month, name in enumerate(_MONTHS, 1):
+    for month, name in enumerate(utc.MONTHS, 1):
         months[names == name] = month
     return months
 
 
 def _from_fields(fields: _Fields, form: str, subject: str) -> _Ints:
     """Return the milliseconds of one time, or say which of its fields is wrong."""
-    valid, ms = _to_ticks(fields, form)
+    valid, ms = utc.to_ticks(fields, form)
     if not valid:
         raise TimeFormatError(f"time {subject} has {_complaint(fields, form)}")
     return ms
@@ -653,11 +633,11 @@ def _from_fields(fields: _Fields, form: str, subject: str) -> _Ints:
 
 def _complaint(fields: _Fields, form: str) -> str:
     """Describe the first field that is out of range."""
-    year, month = fields.get("year", _YEARS[0]), fields.get("month", 1)
-    length = 366 if _is_leap(year) else 365
-    month_length = _MONTH_LENGTHS[int(_is_leap(year)), month] if 1 <= month <= 12 else 31
+    year, month = fields.get("year", utc.YEARS[0]), fields.get("month", 1)
+    length = 366 if utc.is_leap(year) else 365
+    month_length = utc.MONTH_LENGTHS[int(utc.is_leap(year)), month] if 1 <= month <= 12 else 31
     limits = (
-        ("year", *_YEARS, ""),
+        ("year", *utc.YEARS, ""),
         ("month", 1, 12, ""),
         ("day", 1, month_length, f" of {year:04d}-{month:02d}"),
         ("doy", 1, length, f" of {year}"),
@@ -672,125 +652,17 @@ def _complaint(fields: _Fields, form: str) -> str:
         if not low <= value <= high:
             word = "day" if name == "doy" else name
             return f"{word} {value}; expected {low} to {high}{why}"
-    return f"a time in format {form!r} before {_YEARS[0]}"
-
-
-# ---- calendar and leap seconds, integer arithmetic -----------------------------------------
-
-
-class _LeapTable(NamedTuple):
-    """UTC since 1972: one entry per step of TAI-UTC, in order of time."""
-
-    day: NDArray[np.int64]
-    """First day (days since 1998-01-01) with this offset."""
-    offset: NDArray[np.int64]
-    """TT-UTC (ms)."""
-    start: NDArray[np.int64]
-    """TT (ms since 1998.0) at which the offset begins."""
-    last_day: NDArray[np.int64]
-    """Last day with this offset."""
-    step: NDArray[np.int64]
-    """Length of the leap second at the end of that day (ms)."""
-    leap: NDArray[np.int64]
-    """TT (ms since 1998.0) at which that leap second begins."""
-
-
-@functools.cache
-def _leap_table() -> _LeapTable:
-    """Build the table from that of erfa, which astropy uses too."""
-    import erfa
-
-    table = erfa.leap_seconds.get()
-    table = table[table["year"] >= _YEARS[0]]
-    dates = [calendar_date(int(year), int(month), 1) for year, month, _ in table]
-    day = np.array([d.toordinal() - 1 - _EPOCH_DAY for d in dates], dtype=np.int64)
-    offset = np.rint(table["tai_utc"] * 1000).astype(np.int64) + _TT_TAI_MS
-    start = day * _DAY_MS + offset
-    never = np.iinfo(np.int64).max
-    step = np.append(np.diff(offset), 0)
-    return _LeapTable(
-        day=day,
-        offset=offset,
-        start=start,
-        last_day=np.append(day[1:] - 1, never),
-        step=step,
-        leap=np.append(start[1:] - step[:-1], never),
-    )
-
-
-def _plain(value: Any) -> _Ints:
-    """Return an array as it is, a numpy scalar as int: arithmetic with it is ten times faster."""
-    return value if isinstance(value, np.ndarray) else int(value)
-
-
-def _is_leap(year: _Ints) -> _Flags:
-    return (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-
-
-def _new_year(year: _Ints) -> _Ints:
-    """Return the days from 1998-01-01 to 1 January."""
-    past = year - 1
-    return 365 * past + past // 4 - past // 100 + past // 400 - _EPOCH_DAY
-
-
-def _from_uniform_utc(ms: _Ints) -> _Ints:
-    """Turn UTC ms since 1998-01-01, leap seconds not counted, into TT ms since 1998.0."""
-    table = _leap_table()
-    return ms + _plain(table.offset[table.day.searchsorted(ms // _DAY_MS, side="right") - 1])
-
-
-def _year_span(year: _Ints) -> tuple[_Ints, _Ints]:
-    """Return the begin of UTC years (TT ms since 1998.0) and their lengths (ms)."""
-    start = _from_uniform_utc(_new_year(year) * _DAY_MS)
-    return start, _from_uniform_utc(_new_year(year + 1) * _DAY_MS) - start
-
-
-def _to_ticks(fields: _Fields, form: str) -> tuple[_Flags, _Ints]:
-    """Return whether the fields are a valid time, and its TT ms (meaningless where not)."""
-    hour, minute, second = (fields.get(name, 0) for name in ("hour", "minute", "second"))
-    clock_ms = ((hour * 60 + minute) * 60 + second) * 1000 + fields.get("milli", 0)
-    valid = (hour < 24) & (minute < 60)
-    if form == "numday":
-        ms = _from_uniform_utc(fields["days"] * _DAY_MS + clock_ms - _NUMDAY_ZERO_MS)
-        return valid & (second < 60) & (ms >= _leap_table().start[0]), ms
-    in_year, day = _to_day(fields)
-    valid = valid & in_year
-    if form == "fits":
-        return valid & (second < 60), day * _DAY_MS + clock_ms
-    table = _leap_table()
-    entry = table.day.searchsorted(day, side="right") - 1
-    day_ms = _DAY_MS + table.step[entry] * (day == table.last_day[entry])
-    leap_minute = (hour == 23) & (minute == 59)
-    valid = valid & ((second < 60) | leap_minute) & (clock_ms < day_ms)
-    return valid, day * _DAY_MS + clock_ms + _plain(table.offset[entry])
-
-
-def _to_day(fields: _Fields) -> tuple[_Flags, _Ints]:
-    """Return whether year and day (of year or month) are valid, and the days since 1998-01-01."""
-    year = fields["year"]
-    is_leap = _is_leap(year)
-    valid = (year >= _YEARS[0]) & (year <= _YEARS[1])
-    if "doy" in fields:
-        day = fields["doy"]
-        length: _Ints = 365 + is_leap
-        before: _Ints = 0
-    else:
-        day, month = fields["day"], fields["month"]
-        known = (month >= 1) & (month <= 12)
-        # Month 0 of the tables has no days, so an unknown month is invalid by itself.
-        row, month = is_leap * 1, month * known
-        length, before = _MONTH_LENGTHS[row, month], _plain(_BEFORE_MONTH[row, month])
-    return valid & (day >= 1) & (day <= length), _new_year(year) + before + day - 1
+    return f"a time in format {form!r} before {utc.YEARS[0]}"
 
 
 def _check_range(values: _Floats, time: Any, limits: tuple[int, int] | None = None) -> None:
     """Refuse times outside the years that UTC text can express; limits in ms if not given."""
     low, high = limits or (
-        int(_leap_table().start[0]),
-        _new_year(_YEARS[1] + 1) * _DAY_MS - 1000,
+        int(utc.leap_table().start[0]),
+        utc.new_year(utc.YEARS[1] + 1) * utc.DAY_MS - 1000,
     )
     bad = (values < low) | (values >= high)
-    message = f"is outside the years {_YEARS[0]} to {_YEARS[1]}"
+    message = f"is outside the years {utc.YEARS[0]} to {utc.YEARS[1]}"
     if not isinstance(bad, np.ndarray):
         if bad:
             raise TimeFormatError(f"time {time!r} {message}")
@@ -801,46 +673,16 @@ def _check_range(values: _Floats, time: Any, limits: tuple[int, int] | None = No
         raise TimeFormatError(_at(where, f"time {shown!r} {message}"))
 
 
-def _to_fields(ms: _Ints, *, utc: bool) -> _Fields:
-    """Break TT ms since 1998.0 down into the fields of a UTC or TT calendar."""
-    in_leap: _Ints = 0
-    if utc:
-        table = _leap_table()
-        entry = table.start.searchsorted(ms, side="right") - 1
-        in_leap = _plain((ms >= table.leap[entry]) * 1)
-        # Second 60 is second 59 plus one: the calendar below knows days of 86400 s only.
-        ms = ms - _plain(table.offset[entry]) - 1000 * in_leap
-    day, ms = divmod(ms, _DAY_MS)
-    year = 1998 + day * 400 // 146_097
-    year = year + (day >= _new_year(year + 1)) - (day < _new_year(year))
-    is_leap = _is_leap(year) * 1
-    doy = day - _new_year(year) + 1
-    month = _plain(_MONTH_OF_DOY[is_leap, doy])
-    second, milli = divmod(ms, 1000)
-    minute, second = divmod(second, 60)
-    hour, minute = divmod(minute, 60)
-    return {
-        "year": year,
-        "doy": doy,
-        "month": month,
-        "day": doy - _plain(_BEFORE_MONTH[is_leap, month]),
-        "hour": hour,
-        "minute": minute,
-        "second": second + in_leap,
-        "milli": milli,
-    }
-
-
 # ---- writing -------------------------------------------------------------------------------
 
 
 def _write(ms: _Ints, rest: _Floats, fmt: str) -> Any:
     """Write times in any format but seconds."""
     if fmt == "unix":
-        return _to_seconds(_to_uniform_utc(ms) + _UNIX_EPOCH * 1000, rest)
+        return _to_seconds(_to_uniform_utc(ms) + utc.UNIX_EPOCH * 1000, rest)
     if fmt == "frac_year":
-        year = _to_fields(ms, utc=True)["year"]
-        start, length = _year_span(year)
+        year = utc.to_fields(ms, utc=True)["year"]
+        start, length = utc.year_span(year)
         return year + (ms - start + rest) / length
     if fmt == "plot_date":
         return _from_astropy(ms, rest, "mjd") - _MJD_1970
@@ -849,7 +691,7 @@ def _write(ms: _Ints, rest: _Floats, fmt: str) -> Any:
     ms = ms + (rest >= 0.5)
     if fmt == "numday":
         return _write_numday(ms)
-    fields = _to_fields(ms, utc=fmt != "fits")
+    fields = utc.to_fields(ms, utc=fmt != "fits")
     if fmt == "maude":
         number: _Ints = 0
         for name, unit in (("year", 1), ("doy", 1000), ("hour", 100), ("minute", 100)):
@@ -859,7 +701,7 @@ def _write(ms: _Ints, rest: _Floats, fmt: str) -> Any:
     template = _TEMPLATES[fmt]
     if isinstance(ms, np.ndarray):
         return _format_columns(template, fields, ms.shape)
-    return template.format(**fields, mon=_MONTHS[fields["month"] - 1])
+    return template.format(**fields, mon=utc.MONTHS[fields["month"] - 1])
 
 
 def _to_seconds(ms: _Ints, rest: _Floats) -> _Floats:
@@ -870,12 +712,12 @@ def _to_seconds(ms: _Ints, rest: _Floats) -> _Floats:
 
 def _to_uniform_utc(ms: _Ints) -> _Ints:
     """Turn TT ms since 1998.0 into UTC ms since 1998-01-01, leap seconds not counted."""
-    table = _leap_table()
-    return ms - _plain(table.offset[table.start.searchsorted(ms, side="right") - 1])
+    table = utc.leap_table()
+    return ms - utc.plain(table.offset[table.start.searchsorted(ms, side="right") - 1])
 
 
 def _write_numday(ms: _Ints) -> Any:
-    days, part = divmod(_to_uniform_utc(ms) + _NUMDAY_ZERO_MS, _DAY_MS)
+    days, part = divmod(_to_uniform_utc(ms) + utc.NUMDAY_ZERO_MS, utc.DAY_MS)
     seconds, milli = divmod(part, 1000)
     fields = (days, seconds // 3600, seconds // 60 % 60, seconds % 60, milli)
     if not isinstance(ms, np.ndarray):
@@ -904,7 +746,7 @@ def _format_columns(template: str, fields: _Fields, shape: tuple[int, ...]) -> N
         if literal:
             pieces.append(_codes([literal]))
         if name == "mon":
-            pieces.append(_codes(_MONTHS)[fields["month"].ravel() - 1])
+            pieces.append(_codes(utc.MONTHS)[fields["month"].ravel() - 1])
         elif name:
             pieces.append(_digits(int((spec or "")[:-1]))[fields[name].ravel()])
     width = sum(piece.shape[1] for piece in pieces)
