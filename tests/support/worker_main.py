@@ -6,7 +6,6 @@ Their steps do what a test asks for: wait, write, raise, or kill their own proce
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -115,5 +114,4 @@ def main(kind: str) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main(sys.argv[1]))
