@@ -30,7 +30,7 @@ __all__ = ["Delivery", "Watcher", "deliver"]
 
 log = logging.getLogger(__name__)
 
-LOOK_S, POLL_S, RESCAN_S = 0.5, 2.0, 300.0
+LOOK_S, POLL_S, RESCAN_S, PAIR_S = 0.5, 2.0, 300.0, 0.005
 MAX_NAME_BYTES = 200
 """Longer names keep their end; with the event id in front they must fit into 255 bytes."""
 
@@ -171,7 +171,11 @@ class Watcher(FileSystemEventHandler):
 
     def _start_observer(self) -> BaseObserver:
         from watchdog.observers.inotify import InotifyObserver
+        from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
 
+        # Who reads the "moved from" before its "moved to" is there sleeps this long, 0.5 s by
+        # default, with every later event behind it. Only the "moved to" matters here.
+        InotifyMoveEventGrouper.delay = PAIR_S
         # Full events tell "renamed into the inbox" (complete) from "created there" (not yet).
         observer = InotifyObserver(generate_full_events=True)
         observer.schedule(self, str(self.inbox), recursive=True)
