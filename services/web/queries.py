@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from acaflow.errors import InputError, MissingDataError, TimeFormatError
 from acaflow.status import reading
-from acaflow.status.reading import Job, Listing, Overview, QueueRow
+from acaflow.status.reading import Event, Job, Listing, Overview, QueueRow
 from services.web.words import runtime
 
-__all__ = ["FILTERS", "events", "job", "jobs", "overview", "queues", "seconds"]
+__all__ = ["FILTERS", "actions", "events", "job", "jobs", "overview", "queues", "seconds"]
 
 FILTERS = ("state", "queue", "task", "subject", "error", "start", "stop")
 """What `/jobs` can be narrowed by, in the order of its form."""
@@ -28,7 +28,8 @@ def seconds(written: str) -> float:
 
         return float(times.convert(written.strip(), "unix"))
     except (TimeFormatError, InputError) as err:
-        raise InputError(f"“{written}” is no time: {err}. Example: 2026:324:06:00") from err
+        examples = "2026:324:06:00, 2026-11-20T06:00 or -2d"
+        raise InputError(f"“{written}” is no time. Write for example {examples}.") from err
 
 
 def overview() -> Overview:
@@ -73,3 +74,9 @@ def job(identity: str) -> Job:
             f"No job has the id {identity}. A job id has 36 characters; its last 8 are enough."
         )
     return found
+
+
+def actions(job: Job, examined: int = 100) -> list[Event]:
+    """Ask for the last 3 things people did to a job, among the newest `examined` of all jobs."""
+    made = reading.list_events(runtime().ledger, kind="operator.", limit=examined).rows
+    return [event for event in made if job.id in event.payload.get("jobs", ())][:3]

@@ -141,6 +141,7 @@ def show_job(identity: str) -> Any:
         progress=tail.progress if job.state == "running" else None,
         limits=_limits(job),
         file=job.file,
+        acts=queries.actions(job),
         now=runtime().ledger.now(),
     )
 
@@ -208,7 +209,7 @@ def why_part(identity: str) -> Any:
         attempt = job_log_path(runtime().home, job.id, job.attempts, job.started_at or 0.0)
         progress = read_tail(attempt).progress
     seen = reading.why(runtime().ledger, job)
-    response = _part("_why.html", why=seen, progress=progress)
+    response = _part("_why.html", why=seen, progress=progress, acts=queries.actions(job))
     response.headers["X-State"] = f"{job.shown} {job.attempts}"
     return response
 

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from acaflow import __version__
 from acaflow.runtime.messages import EVENTS, QUEUES, TASKS
 from acaflow.status import reading
-from acaflow.status.reading import Code, JobRef, Moment, Sentence
+from acaflow.status.reading import Code, Event, Job, JobRef, Moment, Sentence
 
 if TYPE_CHECKING:
     from acaflow.runtime.core import Runtime
@@ -38,6 +38,25 @@ OUTCOMES = {
     "cancelled": "cancelled",
 }
 """Shape of an attempt's outcome; all others failed."""
+
+
+NEVER_JOBS = ("jobs", "schedule")
+"""Kinds of subjects that only events have."""
+
+SHORT = 15
+"""Characters of a subject that every column has room for."""
+
+NAMES = {"error": "error class", "start": "from", "stop": "to"}
+"""What the form of the jobs calls its filters, where that is not their name."""
+
+ACTIONS = {
+    "operator.cancel": "Cancel",
+    "operator.drop": "Drop",
+    "operator.priority": "Higher priority",
+    "operator.requeue": "Requeue",
+    "operator.undo": "Undo of a requeue",
+}
+"""What people do to jobs."""
 
 
 def runtime() -> Runtime:
@@ -99,10 +118,28 @@ def job_link(identity: str) -> Markup:
     return Markup('<a class="id" href="{}" title="{}">{}</a>').format(href, identity, short)
 
 
+def source(event: Event) -> Markup:
+    """Return where an event came from: the job that emitted it, or who reported it."""
+    by = event.cause_job_id
+    return Markup("job ") + job_link(by) if by else escape(event.source)
+
+
+def short_subject(subject: str) -> str:
+    """Return a subject with the last 8 digits of a job id instead of all."""
+    kind, _, name = subject.partition(":")
+    return f"job:{name[-8:]}" if kind == "job" else subject
+
+
 def subject_link(subject: str) -> Markup:
-    """Return a link to all jobs about a subject."""
+    """Return a link to all jobs about a subject; to the job, if that is the subject."""
+    kind, _, name = subject.partition(":")
+    if kind == "job":
+        return Markup("job ") + job_link(name)
+    if kind in NEVER_JOBS:
+        return escape(subject)
     href = url_for("views.show_jobs", subject=subject)
-    return Markup('<a href="{}">{}</a>').format(href, subject)
+    title = Markup(' title="{}"').format(subject) if len(subject) > SHORT else ""
+    return Markup('<a href="{}"{}>{}</a>').format(href, title, subject)
 
 
 def sentence(parts: Sentence) -> Markup:
@@ -137,7 +174,7 @@ def took(seconds: float | None) -> str:
 
 def megabytes(size: int) -> Markup:
     """Return a size in MB, exact on hover."""
-    shown = f"{size / 1e6:.3f}"
+    shown = "< 0.001" if 0 < size < 500 else f"{size / 1e6:.3f}"
     return Markup('<span title="{} bytes">{}</span>').format(f"{size:,}".replace(",", THIN), shown)
 
 
@@ -157,14 +194,33 @@ def bars(values: Sequence[int], what: str) -> Markup:
     ).format(label, path)
 
 
+def job_name(job: Job) -> str:
+    """Return what a job does and to what."""
+    return job.task if job.subject == f"task:{job.task}" else f"{job.task} {job.subject}"
+
+
 def short_name(task: str) -> str:
     """Return the verb of a task without its queue."""
     return task.partition(".")[2] or task
 
 
+def argument(value: Any) -> str:
+    """Return one value as it is typed on a command line; lists with commas."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(map(argument, value)) or "–"
+        case dict():
+            return arguments(value)
+    return str(value)
+
+
 def arguments(values: Mapping[str, Any]) -> str:
     """Return arguments as one line to read and copy."""
-    return " ".join(f"{name}={value}" for name, value in values.items()) or "none"
+    return " ".join(f"{name}={argument(value)}" for name, value in values.items()) or "none"
 
 
 def where(**changes: Any) -> str:
@@ -207,7 +263,13 @@ def register(app: Flask) -> None:
         bars=bars,
         clock=clock,
         short_name=short_name,
+        ACTIONS=ACTIONS,
+        NAMES=NAMES,
+        argument=argument,
         arguments=arguments,
+        job_name=job_name,
+        short_subject=short_subject,
+        source=source,
         where=where,
         KINDS=KINDS,
         QUEUES=QUEUES,

@@ -23,6 +23,11 @@ PROBE = """
 addEventListener("load", () => {
   const root = document.documentElement;
   const targets = [...document.querySelectorAll("button, input:not([type=hidden]), select")];
+  const boxes = [...document.querySelectorAll(".scroll:has(.list)")];
+  const skip = document.querySelector(".skip");
+  skip.focus();
+  const skipWidth = skip.getBoundingClientRect().width;
+  skip.blur();
   const out = document.createElement("output");
   out.id = "probe";
   out.textContent = JSON.stringify({
@@ -33,6 +38,8 @@ addEventListener("load", () => {
     unnamed: targets.filter(t => !(t.labels?.length || t.ariaLabel || t.textContent.trim())).length,
     ids: [...document.querySelectorAll("[id]")].length
       - new Set([...document.querySelectorAll("[id]")].map(e => e.id)).size,
+    cut: boxes.filter(box => box.scrollWidth > box.clientWidth).length,
+    skip: skipWidth, hidden: skip.getBoundingClientRect().width,
     sheet: getComputedStyle(document.querySelector(".top")).display,
   });
   document.body.append(out);
@@ -59,6 +66,8 @@ def chromium() -> str:
 def server(app: Flask, night: Night) -> Iterator[tuple[str, dict[str, str]]]:
     """The application on a port of this host, with a probe in its pages; job ids by state."""
     ids = fill(night)
+    long = f"a_{'long' * 50}_name.fits.gz"
+    night.refuse(long, f"no rule knows the name {long}")
 
     @app.after_request
     def add_probe(response: Response) -> Response:
@@ -116,4 +125,5 @@ def test_pages_load_clean_in_a_browser(
         assert seen["background"] == ground, page
         assert seen["wide"] <= seen["window"], page
         assert seen["sheet"] == "flex", page
-        assert (seen["unnamed"], seen["small"], seen["ids"]) == (0, 0, 0), page
+        assert (seen["unnamed"], seen["small"], seen["ids"], seen["cut"]) == (0, 0, 0, 0), page
+        assert seen["skip"] > 60 and seen["hidden"] == 1, page

@@ -196,6 +196,9 @@ def test_cancel_a_waiting_job(client: FlaskClient, night: Night, runtime: Runtim
     assert state_of(runtime, job_id) == "cancelled"
     (event,) = events(runtime, "operator.cancel")
     assert event.payload == {"jobs": [job_id], "reason": "wrong name", "user": "m.keller"}
+    assert (
+        "Cancelled 2023:318 22:13:20 . Cancel asked for by m.keller 2023:318 22:13:20 : wrong name"
+    ) in text(client, f"/jobs/{job_id[-8:]}")
 
 
 def test_cancel_a_running_job_asks_it_to_stop(client: FlaskClient, night: Night, runtime: Runtime):
@@ -241,8 +244,10 @@ def test_requeue_a_group_and_undo_it(
     group = {"task": "ingest.reindex_l0_file", "error": "RemoteUnavailableError", "which": "all"}
     answer = client.post("/dead/requeue", data={**group, "reason": "host is back"})
     said = text(client, answer.location)
-    assert said.startswith("7 jobs requeued. 2 dead jobs in 2 groups")
-    assert "Undo works until 2023:318 22:13:30 ; none of them starts before." in said
+    assert said.startswith(
+        "7 jobs requeued. Undo works until 2023:318 22:13:30 ; none of them starts before."
+        " 2 dead jobs in 2 groups"
+    )
     assert state_of(runtime, full_night["remote"]) == "waiting"
     (event,) = events(runtime, "operator.requeue")
     assert event.payload["reason"] == "host is back"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from acaflow.runtime import messages
 from acaflow.runtime.core import Runtime
 from acaflow.runtime.records import NewProduct
+from acaflow.status import reading
 from acaflow.status.reading import MANY
 from services.web import CONTENT_POLICY, words
 from tests.conftest import NOON
@@ -131,7 +134,11 @@ def test_theme_never_leads_elsewhere(client: FlaskClient, referer: str):
         ("/", "No file arrived in 24 hours. Move one into the inbox"),
         ("/", "No process has beaten in 24 hours. Start all of them: acaflow up"),
         ("/jobs", "No jobs yet. Move a file into the inbox, or queue one by hand ."),
-        ("/jobs?subject=aca0:9", "No job fits subject aca0:9 . Show all jobs"),
+        ("/jobs?subject=aca0:9", "No job fits subject aca0:9. Show all jobs"),
+        (
+            "/jobs?queue=vv&start=2023:318",
+            "No job fits queue vv and from 2023:318. Show without queue , from , or all jobs .",
+        ),
         ("/events", "No events yet. Move a file into the inbox and it appears here."),
         ("/events?kind=job.dead", "No event of kind job.dead yet. Show all kinds"),
         ("/quarantine", "Nothing is in quarantine: every file that arrived could be read."),
@@ -151,13 +158,13 @@ def test_overview_answers_first(client: FlaskClient, full_night: dict[str, str])
     said = text(client, "/")
     # 42 archived, 1 skipped, 1 retried, 1 queued, 1 bad and 1 of an unknown name
     assert said.startswith("47 files in, 42 products out, 4 things need you")
-    assert "since 2023:317 23:00:00" in said
+    assert "From 2023:317 23:00:00 to now." in said
     assert "dead ingest.reindex_l0_file RemoteUnavailableError: archive.example.org refused" in said
     assert "2023:318 21:58:20 7 Requeue 7 …" in said
     assert "silent missions@aca-proc3:4811 no beat for 14 min 58 s" in said
     assert "ingest 1 2 1 9 42" in said
     assert "missions 0 0 0 0 0 – – – 0 of 1" in said
-    assert "reconcile task:ingest.reconcile" in said
+    assert "ingest@aca-proc1:4811 ingest.reconcile 3 min 58 s" in said
 
 
 def test_jobs_say_why_in_their_list(client: FlaskClient, full_night: dict[str, str]):
@@ -211,20 +218,54 @@ def test_a_bad_filter_keeps_the_form_and_says_what_is_wrong(client: FlaskClient)
     response = client.get("/jobs?start=yesterday&task=ingest.reconcile")
     assert response.status_code == 400
     assert "“yesterday” is no time" in str(Text(response.text))
-    assert (
-        'name="start" class="w12" placeholder="2026:324:06:00" value="yesterday"' in response.text
-    )
-    assert 'value="ingest.reconcile"' in response.text
+    assert 'placeholder="2026:324:06:00" value="yesterday" aria-invalid="true">' in response.text
+    assert 'value="ingest.reconcile" list="tasks">' in response.text
 
 
 def test_job_page_of_a_done_job(client: FlaskClient, full_night: dict[str, str]):
     said = text(client, f"/jobs/{full_night['done'][-8:]}")
     assert "ingest.aca_l0_file aca0:6 done Done in 0.51 s, try 1; 1 product." in said
-    assert "file.aca_l0.arrived aca0:6" in said and "no task listens" in said
+    name = "acaf686154064N001_6_img0.fits.gz"
+    assert (
+        f"{name} 4.216 MB, from watch file.aca_l0.arrived aca_l0_file done"
+        f" aca_l0.updated no task listens makes {name} 4.216 MB"
+    ) in said
     assert "WARNING 2 of 1568 rows have QUALITY 4" in said
     assert "0.31 148" in said  # CPU, s and memory, MB
     assert "made aca0/2019/272/acaf686154064N001_6_img0.fits.gz aca_l0 4.216 ed7002b439e9…" in said
     assert full_night["done"] in said
+
+
+def test_the_graph_goes_from_the_file_over_jobs_to_many_products(
+    client: FlaskClient, night: Night, runtime: Runtime
+):
+    arrived = night.claim(night.arrive(slot=4))
+    asked = [
+        dataclasses.replace(
+            messages.manual_event("ingest.reindex_l0_file", {"filename": name}, "m", "job:x"),
+            parent_event_id=arrived.event_id,
+            cause_job_id=arrived.job_id,
+        )
+        for name in ("a", "b")
+    ]
+    fan = dataclasses.replace(asked[0], jobs=[asked[0].jobs[0]] * 4)
+    night.finish(arrived, events=(fan, asked[1]))
+    graph = "acaf686112039N001_4_img0.fits.gz 4.216 MB, from watch file.aca_l0.arrived aca_l0_file"
+    said = text(client, f"/jobs/{arrived.job_id[-8:]}")
+    assert f"{graph} done job.requested 4 jobs 4 queued job.requested reindex_l0_file" in said
+    (event,) = (e for e in reading.list_events(runtime.ledger).rows if e.subject == "file:b")
+    last = night.claim(str(runtime.ledger.jobs_of(event.id)[0]["id"]))
+    files = tuple(NewProduct("out", "aca_l0", f"aca0/{n}.fits.gz", 1, "ab") for n in range(4))
+    night.finish(last, products=files)
+    said = text(client, f"/jobs/{last.job_id[-8:]}")
+    assert f"{graph} done job.requested reindex_l0_file done makes 4 files" in said
+
+
+def test_job_page_of_a_task_that_is_no_more(client: FlaskClient, night: Night, runtime: Runtime):
+    job_id = night.process()
+    with runtime.ledger.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE job SET task = 'ingest.old'")
+    assert text(client, f"/jobs/{job_id[-8:]}").count("Run again") == 0
 
 
 def test_job_page_of_a_running_job_has_progress_and_a_live_log(
@@ -244,7 +285,7 @@ def test_job_page_of_a_waiting_job_lists_the_six_checks(
     page = client.get(f"/jobs/{full_night['locked']}").text
     checks = page.partition('<ol class="checks">')[2].partition("</ol>")[0]
     assert checks.count("<li") == 6 and checks.count('<li class="waiting">') == 1
-    assert "No log yet: the job has not run." in page
+    assert "It has not run, so there is no log." in page and "Inputs and products" not in page
 
 
 def test_job_page_of_a_dead_job(client: FlaskClient, full_night: dict[str, str]):
@@ -319,6 +360,17 @@ def test_events_show_the_routing_table_with_rates(client: FlaskClient, full_nigh
     assert "1 shown" in only and "file:readme.txt" in only and "Routing table" not in only
 
 
+def test_subjects_lead_to_jobs_only_where_there_are_some(client: FlaskClient, night: Night):
+    job_id = night.submit("ingest.backup_ledger")
+    client.post(f"/jobs/{job_id[-8:]}", data={"do": "cancel"})
+    tick = messages.tick_event("backup_ledger", 1)
+    night.runtime.record([tick])
+    page = client.get("/events").text
+    link = f'<td class="trim">job <a class="id" href="/jobs/{job_id[-8:]}" title="{job_id}">'
+    assert link in page
+    assert '<td class="trim">schedule:backup_ledger</td>' in page
+
+
 def test_event_page_shows_jobs_and_payload(
     client: FlaskClient, full_night: dict[str, str], runtime: Runtime
 ):
@@ -343,6 +395,7 @@ def test_dead_jobs_are_grouped(client: FlaskClient, full_night: dict[str, str]):
     assert said.startswith("9 dead jobs in 3 groups")
     assert "RemoteUnavailableError in ingest.reindex_l0_file 7 jobs" in said
     assert "5 of 7 shown." in said
+    assert said.count("Requeue 1 job Drop 1 job") == 2 and said.count("the checked ones") == 1
     one = text(client, "/dead?task=ingest.reindex_l0_file&error=RemoteUnavailableError")
     assert one.startswith("7 dead jobs in 1 group") and "All groups" in one
 
@@ -552,6 +605,17 @@ def test_numbers_and_times():
         "2023:318 22:13:20</time>"
     )
     assert words.when(None) == "–"
+
+
+def test_arguments_are_written_as_they_are_typed():
+    values = {"checksums": True, "slots": [3, 4], "stop": None, "args": {"force": False}}
+    assert words.arguments(values) == "checksums=yes slots=3, 4 stop=– args=force=no"
+    assert words.arguments({}) == "none"
+
+
+def test_a_small_file_is_not_an_empty_one():
+    sizes = [words.megabytes(size).striptags() for size in (0, 28, 499, 500, 4_216_320)]
+    assert sizes == ["0.000", "< 0.001", "< 0.001", "0.001", "4.216"]
 
 
 def test_bars_are_drawn_from_zero_to_their_own_maximum(client: FlaskClient):
