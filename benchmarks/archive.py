@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import median
 
 from acaflow.archive import aca_l0
-from acaflow.archive.l0_index import L0Index, read_l0_file
+from acaflow.archive.l0_file import read_l0_file
+from acaflow.archive.l0_index import L0Index
 from acaflow.simulate.aca_l0 import L0Scenario, simulate_l0
 from benchmarks.table import Row
 

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from acaflow import paths, storage
-from acaflow.archive.l0_index import Change, L0File, L0Index, Verdict, read_l0_file
+from acaflow.archive.l0_file import L0File, read_l0_file
+from acaflow.archive.l0_index import Change, L0Index, Verdict
 from acaflow.errors import ArchiveConflictError, DataError, MissingDataError, SchemaError
 from acaflow.runtime import messages, quarantine
 from acaflow.runtime.runs import Context, Skipped
@@ -58,8 +59,7 @@ def aca_l0_file(
         target = root / record.path
         if verdict is Verdict.REPLACES:
             _keep_replaced(ctx, target, record)
-        ctx.place(staged, target)
-        change = index.commit(record, ctx.provenance)
+        change = index.commit(record, ctx.provenance, lambda: ctx.place(staged, target))
     ctx.publish("aca_l0", target)
     _announce(ctx, record, change)
     return None

@@ -16,7 +16,8 @@ import numpy as np
 from astropy.io import fits
 
 from acaflow import storage
-from acaflow.archive.l0_index import L0Index, Verdict, read_l0_file
+from acaflow.archive.l0_file import read_l0_file
+from acaflow.archive.l0_index import L0Index, Verdict
 
 BASE_TIME = 686_000_000.0
 BASE_COUNTER = 1_000_000

@@ -11,11 +11,8 @@ not have (a 4x4 image has no temperatures) is masked.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from acaflow import storage, times
-from acaflow.archive import l0_index
 from acaflow.archive.aca_image import ACAImage
-from acaflow.archive.l0_fits import ImageTable, inflate, read_table
-from acaflow.archive.l0_index import L0File
-from acaflow.errors import CorruptFileError, InputError, MissingDataError
+from acaflow.archive.l0_file import COUNTERS, FRAME_STEP, MAJOR_FRAME
+from acaflow.archive.l0_index import INDEX_NAME
+from acaflow.archive.l0_rows import FIELDS, IMGSIZES, Archive, Rows, read_rows
+from acaflow.errors import InputError, MissingDataError
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -43,108 +40,26 @@ __all__ = [
     "obsid_times",
 ]
 
-# fmt: off
-DTYPE = np.dtype([
-    ("TIME", ">f8"), ("QUALITY", ">i4"), ("MJF", ">i4"), ("MNF", ">i4"),
-    ("END_INTEG_TIME", ">f8"), ("INTEG", ">f4"), ("PIXTLM", "<U4"), ("BGDTYP", "<U4"),
-    ("GLBSTAT", "u1"), ("COMMCNT", "u1"), ("COMMPROG", "u1"),
-    ("IMGFID1", "u1"), ("IMGNUM1", "u1"), ("IMGFUNC1", "u1"), ("IMGSTAT", "u1"),
-    ("IMGROW0", ">i2"), ("IMGCOL0", ">i2"), ("IMGSCALE", ">i2"), ("BGDAVG", ">i2"),
-    ("IMGFID2", "u1"), ("IMGNUM2", "u1"), ("IMGFUNC2", "u1"), ("BGDRMS", ">i2"),
-    ("TEMPCCD", ">f4"), ("TEMPHOUS", ">f4"), ("TEMPPRIM", ">f4"), ("TEMPSEC", ">f4"),
-    ("BGDSTAT", "u1"),
-    ("IMGFID3", "u1"), ("IMGNUM3", "u1"), ("IMGFUNC3", "u1"),
-    ("IMGFID4", "u1"), ("IMGNUM4", "u1"), ("IMGFUNC4", "u1"),
-    ("IMGRAW", ">f4", (64,)),
-    *((f"HD3TLM{word}", "u1") for word in (62, 63, 64, 65, 66, 67, 72, 73, 74, 75, 76, 77)),
-    ("IMGSIZE", ">i4"), ("FILENAME", "<U128"),
-])
-# fmt: on
-"""One row of slot data (aca-archive 2.3): every column of every image size, big-endian."""
-
-FIELDS = DTYPE.names or ()
-DEFAULT_WORDS = {"PIXTLM": "ORIG", "BGDTYP": "FLAT"}
-"""Values of the columns that older files lack."""
-
-ELECTRONS_PER_DN = 5.0
-"""Gain of the camera (e-/DN; aca-archive 2.5)."""
 KELVIN = 273.15
 """0 degC in kelvin."""
 TEMPERATURES = ("TEMPCCD", "TEMPHOUS", "TEMPPRIM", "TEMPSEC")
 
 SLOTS = range(8)
-IMGSIZES = (4, 6, 8)
-
-LONGEST_LEAD_S = 9.3
-"""Most that a first row TIME lies before the header TSTART (s; aca-archive 2.2)."""
 MINOR_FRAME_S = 0.25625
 
 SlotData = np.ma.MaskedArray[Any, np.dtype[np.void]]
+"""Rows of slot data: a masked structured array."""
 Database = str | Path | Mapping[str, Any]
+"""Path of an index, or the handle that older programs pass: ``server`` is the path."""
 
 
 # --- Which files -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Archive:
-    """A level-0 archive: its folder and its index, open for reading."""
-
-    root: Path
-    index: sqlite3.Connection
-
-    @classmethod
-    def open(cls, db: Database | None, data_root: Path | str | None) -> _Archive:
-        file = db["server"] if isinstance(db, Mapping) else db
-        path = Path(file) if file is not None else _root(data_root) / l0_index.INDEX_NAME
-        root = Path(data_root) if data_root is not None else path.parent
-        return cls(root, storage.read_sqlite(path))
-
-    @cached_property
-    def is_ours(self) -> bool:
-        """Whether the index knows row times; a tree written by public tools does not."""
-        query = "SELECT 1 FROM sqlite_master WHERE name = 'all_files'"
-        return self.index.execute(query).fetchone() is not None
-
-    def near(self, slot: int, start: float, stop: float) -> list[L0File]:
-        """Return the active files of a slot with rows in or near an interval, in file order."""
-        if self.is_ours:
-            rows = self.index.execute(
-                "SELECT * FROM all_files WHERE slot = ? AND time_min <= ? AND time_max >= ?"
-                " AND status = 'active' ORDER BY filetime, filename",
-                (slot, stop + l0_index.NEAR_S, start - l0_index.NEAR_S),
-            )
-            return [L0File.from_row(row) for row in rows]
-        # The first rows lie before TSTART; an interval widened by that finds a superset.
-        rows = self.index.execute(
-            "SELECT *, '' AS sha256, tstart - ? AS time_min, tstop AS time_max, NULL AS frames"
-            " FROM archfiles WHERE slot = ? AND tstart - ? <= ? AND tstop >= ?"
-            " ORDER BY filetime, filename",
-            (
-                LONGEST_LEAD_S,
-                slot,
-                LONGEST_LEAD_S,
-                stop + l0_index.NEAR_S,
-                start - l0_index.NEAR_S,
-            ),
-        )
-        return [self._with_frames(L0File.from_row(row)) for row in rows]
-
-    def _with_frames(self, record: L0File) -> L0File:
-        return replace(record, frames=l0_index.frame_runs(self.read(record)))
-
-    def read(self, record: L0File) -> ImageTable:
-        """Return the table of an indexed file; it must be the one that was indexed."""
-        path = self.root / record.path
-        table = read_table(inflate(path), path)
-        if len(table.rows) != record.rows:
-            raise CorruptFileError(
-                f"{path} has {len(table.rows)} rows, the index says {record.rows}", path
-            )
-        return table
-
-    def close(self) -> None:
-        self.index.close()
+def _open(db: Database | None, data_root: Path | str | None) -> Archive:
+    file = db["server"] if isinstance(db, Mapping) else db
+    index = Path(file) if file is not None else _root(data_root) / INDEX_NAME
+    return Archive.open(index, Path(data_root) if data_root is not None else index.parent)
 
 
 def _root(data_root: Path | str | None) -> Path:
@@ -228,27 +143,14 @@ def get_files(
     if obsid is None and (start is None or stop is None):
         raise TypeError("Must supply either obsid or start and stop")
     slot_list, size_list = _slots(slots), _imgsizes(imgsize)
-    with closing(_Archive.open(db, data_root)) as archive:
+    with closing(_open(db, data_root)) as archive:
         if obsid is not None:
             tstart, tstop = _obsid_times(obsid, archive.root)
         else:
             tstart, tstop = _interval(start, stop)
         if tstart > tstop:
             return []
-        rows = archive.index.execute(
-            "SELECT filename, year, doy FROM archfiles WHERE tstart < ? AND tstop > ?"
-            f" AND slot IN ({_marks(slot_list)}) AND imgsize IN ({_marks(size_list)})"
-            " ORDER BY filetime, slot, filename",
-            (tstop, tstart, *slot_list, *size_list),
-        )
-        return [
-            str(archive.root / f"{row['year']:04d}/{row['doy']:03d}/{row['filename']}")
-            for row in rows
-        ]
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ", ".join("?" * len(values))
+        return [str(path) for path in archive.paths(tstart, tstop, slot_list, size_list)]
 
 
 def obsid_times(obsid: int) -> tuple[float, float]:
@@ -330,9 +232,9 @@ def get_slot_data(
     Returns
     -------
     MaskedArray, structured, shape (n,)
-        Fields in the order and with the types of `DTYPE`. IMGRAW has shape (64,), pixel [r, c]
-        of an image at ``8 * r + c``; with `centered_8x8` shape (8, 8). What a row does not have
-        is masked, and so are pixels outside a small image.
+        Fields in the order and with the types of `l0_rows.DTYPE`. IMGRAW has shape (64,), pixel
+        [r, c] of an image at ``8 * r + c``; with `centered_8x8` shape (8, 8). What a row does
+        not have is masked, and so are pixels outside a small image.
 
     Raises
     ------
@@ -341,193 +243,52 @@ def get_slot_data(
     MissingDataError
         No archive there.
     FileNotFoundError, CorruptFileError
-        An indexed file is missing or unreadable.
+        An indexed file is missing, unreadable, or not the one that was indexed.
     """
-    tstart, tstop = _interval(start, stop)
-    slot, sizes = _slot(slot), _imgsizes(imgsize)
     _one_of("quality", quality, ("all", "good"))
     _one_of("units", units, ("DN", "e-/s"))
-    dtype = _dtype(columns, centered_8x8)
-    with closing(_Archive.open(db, data_root)) as archive:
-        near = archive.near(slot, tstart, tstop) if tstart <= tstop else []
-        chosen = [
-            record
-            for record in near
-            if record.imgsize in sizes and record.time_min <= tstop and record.time_max >= tstart
-        ]
-        output = _Rows(dtype, sum(record.rows for record in chosen), electrons=units == "e-/s")
-        for record in chosen:
-            table = archive.read(record)
-            time = table.column("TIME")
-            keep = (time >= tstart) & (time <= tstop)
-            if quality == "good":
-                keep &= table.column("QUALITY") == 0
-            if unique:
-                keep &= ~_superseded(record, near, archive.root)
-            output.add(table, keep, record.filename)
-    return output.by_time() if unique else output.in_file_order()
+    rows = _rows(
+        start,
+        stop,
+        slot,
+        FIELDS if columns is None else tuple(columns),
+        imgsize,
+        db=db,
+        data_root=data_root,
+        unique=unique,
+        good=quality == "good",
+        centered=centered_8x8,
+        electrons=units == "e-/s",
+    )
+    return np.ma.MaskedArray(rows.data, mask=rows.mask, keep_mask=False, copy=False)
+
+
+def _rows(
+    start: Any,
+    stop: Any,
+    slot: int,
+    columns: Sequence[str],
+    imgsize: int | Iterable[int] | None = None,
+    *,
+    db: Database | None = None,
+    data_root: Path | str | None,
+    **options: bool,
+) -> Rows:
+    """Check what a caller asks for and read it; `options` are those of `read_rows`."""
+    tstart, tstop = _interval(start, stop)
+    slot, sizes = _slot(slot), _imgsizes(imgsize)
+    unknown = [name for name in columns if name not in FIELDS]
+    if unknown:
+        raise InputError(f"no column {', '.join(map(repr, unknown))}; known: {', '.join(FIELDS)}")
+    if not columns:
+        raise InputError("columns is empty; name at least one, or leave it out for all")
+    with closing(_open(db, data_root)) as archive:
+        return read_rows(archive, slot, tstart, tstop, columns, sizes, **options)
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InputError(f"{what} is {value!r}; expected one of {', '.join(allowed)}")
-
-
-def _dtype(columns: Sequence[str] | None, centered_8x8: bool) -> np.dtype[np.void]:
-    """Return the fields asked for, in the fixed order."""
-    wanted = FIELDS if columns is None else tuple(columns)
-    unknown = [name for name in wanted if name not in FIELDS]
-    if unknown:
-        raise InputError(f"no column {', '.join(map(repr, unknown))}; known: {', '.join(FIELDS)}")
-    if not wanted:
-        raise InputError("columns is empty; name at least one, or leave it out for all")
-    image = (">f4", (8, 8)) if centered_8x8 else DTYPE["IMGRAW"]
-    return np.dtype(
-        [(name, image if name == "IMGRAW" else DTYPE[name]) for name in FIELDS if name in wanted]
-    )
-
-
-def _superseded(record: L0File, near: Sequence[L0File], root: Path) -> npt.NDArray[np.bool_]:
-    """Tell which rows of a file also occur in an active file of higher rank."""
-    rivals = [other for other in near if other.rank > record.rank and record.is_near(other)]
-    if not rivals:
-        return np.zeros(record.rows, bool)
-    keys = l0_index.row_keys(record, root)
-    return l0_index.covered_rows(keys, (l0_index.row_keys(other, root) for other in rivals))
-
-
-def _window(images: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    """Return a view of the pixels that images of `size` fill, shape (n, size, size).
-
-    Images of shape (n, 64) hold them from the first pixel on, (n, 8, 8) in the middle.
-    """
-    first = (8 - size) // 2 if images.ndim == 3 else 0
-    pixels = slice(first, first + size)
-    return images.reshape(-1, 8, 8)[:, pixels, pixels]
-
-
-def _as_bytes(rows: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Return a view of structured rows as bytes, shape (n, bytes per row)."""
-    return rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
-
-
-def _byte_runs(
-    names: Iterable[str], target: np.dtype[np.void], source: np.dtype[np.void]
-) -> list[tuple[int, int, int]]:
-    """Join columns that are neighbours in both types: (to, from, size) in bytes.
-
-    Copying a few wide runs instead of some 45 columns touches every row a few times only.
-    """
-    runs: list[tuple[int, int, int]] = []
-    for name in names:
-        to, start, size = _offset(target, name), _offset(source, name), target[name].itemsize
-        if runs and (runs[-1][0] + runs[-1][2], runs[-1][1] + runs[-1][2]) == (to, start):
-            to, start, size = runs[-1][0], runs[-1][1], runs.pop()[2] + size
-        runs.append((to, start, size))
-    return runs
-
-
-def _offset(dtype: np.dtype[np.void], name: str) -> int:
-    fields: Any = dtype.fields
-    return int(fields[name][1])
-
-
-class _Rows:
-    """Rows of slot data, filled file by file.
-
-    One allocation holds what all files could give; rows that are not wanted leave its end
-    untouched, which costs address space and no memory.
-
-    Parameters
-    ----------
-    dtype : dtype
-        Fields wanted.
-    capacity : int
-        Most rows that will be added.
-    electrons : bool
-        Convert IMGRAW from DN to e-/s.
-    """
-
-    def __init__(self, dtype: np.dtype[np.void], capacity: int, electrons: bool) -> None:
-        self.electrons = electrons
-        self.wanted = dtype.names or ()
-        self.filled = 0
-        self.data: npt.NDArray[Any] = np.empty(capacity, dtype)
-        self.mask: npt.NDArray[Any] = np.empty(capacity, np.ma.make_mask_descr(dtype))
-        self.times: list[npt.NDArray[np.float64]] = []
-
-    def add(self, table: ImageTable, keep: npt.NDArray[np.bool_], filename: str) -> None:
-        """Append the wanted rows of one file."""
-        rows = np.flatnonzero(keep)
-        if not len(rows):
-            return
-        # A slice reads the file's rows in place; picking single rows copies them first.
-        gapless = rows[-1] - rows[0] + 1 == len(rows)
-        select = slice(rows[0], rows[-1] + 1) if gapless else rows
-        part = slice(self.filled, self.filled + len(rows))
-        self.filled = part.stop
-        self.times.append(table.column("TIME", select).astype(np.float64))
-        self._add_constants(table, part, filename)
-        same = [name for name in self.wanted if self._is_stored_alike(name, table)]
-        target, source = _as_bytes(self.data)[part], _as_bytes(table.rows)[select]
-        for to, start, size in _byte_runs(same, self.data.dtype, table.rows.dtype):
-            target[:, to : to + size] = source[:, start : start + size]
-        for name in self.wanted:
-            if name == "IMGRAW" and name not in same:
-                self._add_images(table, select, part)
-            elif name in table.names and name not in same:
-                self.data[name][part] = table.column(name, select)
-
-    def _add_constants(self, table: ImageTable, part: slice, filename: str) -> None:
-        """Write what all rows of a file have in common: derived fields and the mask."""
-        row, mask = np.zeros(1, self.data.dtype), np.ones(1, self.mask.dtype)
-        constants = DEFAULT_WORDS | {"IMGSIZE": table.imgsize, "FILENAME": filename}
-        for name in self.wanted:
-            if name in constants:
-                row[name] = constants[name]
-            if name == "IMGRAW":
-                _window(mask[name], table.imgsize)[:] = False
-            else:
-                mask[name] = name not in constants and name not in table.names
-        _as_bytes(self.data)[part] = _as_bytes(row)
-        _as_bytes(self.mask)[part] = _as_bytes(mask)
-
-    def _is_stored_alike(self, name: str, table: ImageTable) -> bool:
-        """Tell whether the bytes of a column are those of the field."""
-        if name not in table.names or name in table.scaling:
-            return False
-        field, column = self.data.dtype[name], table.rows.dtype[name]
-        converts = self.electrons and name == "IMGRAW"
-        return field.base == column.base and field.itemsize == column.itemsize and not converts
-
-    def _add_images(self, table: ImageTable, select: Any, part: slice) -> None:
-        """Place the pixels of small images, or of any size in e-/s."""
-        images, size = self.data["IMGRAW"][part], table.imgsize
-        counts = table.column("IMGRAW", select)
-        if not self.electrons:
-            _window(images, size)[:] = counts
-            return
-        seconds = table.column("INTEG", select).astype(np.float32)[:, None, None]
-        known = seconds > 0
-        factor = np.divide(np.float32(ELECTRONS_PER_DN), seconds, where=known, out=0 * seconds)
-        _window(images, size)[:] = counts * factor
-        _window(self.mask["IMGRAW"][part], size)[:] = ~known
-
-    def in_file_order(self) -> SlotData:
-        """Return the rows as they were added."""
-        data, mask = self.data[: self.filled], self.mask[: self.filled]
-        if self.filled < len(self.data) // 2:
-            # Keep no large allocation alive behind a small result.
-            data, mask = data.copy(), mask.copy()
-        return np.ma.MaskedArray(data, mask=mask, keep_mask=False, copy=False)
-
-    def by_time(self) -> SlotData:
-        """Return the rows sorted by TIME; rows of equal TIME stay in file order."""
-        rows = self.in_file_order()
-        time = np.concatenate([np.empty(0), *self.times])
-        if (np.diff(time) >= 0).all():
-            return rows
-        return rows[np.argsort(time, kind="stable")]
 
 
 # --- Images -------------------------------------------------------------------------------------
@@ -573,29 +334,22 @@ def get_l0_images(
     """
     meta = [name for name in (IMAGE_META if columns is None else columns) if name != "IMGRAW"]
     meta += [name for name in CORNER if name not in meta]
-    rows = get_slot_data(
-        start,
-        stop,
-        slot,
-        imgsize,
-        data_root=data_root,
-        columns=[*meta, "IMGRAW", "IMGSIZE"],
-        quality="good",
-    )
-    images = rows["IMGRAW"].data.reshape(-1, 8, 8)
+    columns = [*meta, "IMGRAW", "IMGSIZE"]
+    rows = _rows(start, stop, slot, columns, imgsize, data_root=data_root, good=True)
+    images = rows.data["IMGRAW"].reshape(-1, 8, 8)
     values = {name: _meta_values(rows, name) for name in meta}
-    masks = {name: np.ma.getmaskarray(rows[name]) for name in meta}
+    masks = {name: rows.mask[name] for name in meta}
     return [
         ACAImage(
             images[i, :size, :size],
             meta={name: values[name][i] for name in meta if not masks[name][i]},
         )
-        for i, size in enumerate(rows["IMGSIZE"].data)
+        for i, size in enumerate(rows.data["IMGSIZE"])
     ]
 
 
-def _meta_values(rows: SlotData, name: str) -> npt.NDArray[Any]:
-    values = rows[name].data
+def _meta_values(rows: Rows, name: str) -> npt.NDArray[Any]:
+    values = rows.data[name]
     return np.asarray(values - np.float32(KELVIN)) if name in TEMPERATURES else values
 
 
@@ -647,18 +401,10 @@ def get_aca_images(start: Any, stop: Any, *, data_root: Path | str | None = None
     from astropy.table import Table
 
     slots = [
-        get_slot_data(
-            start,
-            stop,
-            slot,
-            data_root=data_root,
-            columns=COPIED,
-            centered_8x8=True,
-            quality="good",
-        )
+        _rows(start, stop, slot, COPIED, data_root=data_root, good=True, centered=True)
         for slot in SLOTS
     ]
-    columns = {RENAMED.get(name, name): _joined([rows[name] for rows in slots]) for name in COPIED}
+    columns = {RENAMED.get(name, name): _joined(slots, name) for name in COPIED}
     columns |= _placement(columns) | _status(columns)
     order = np.lexsort((columns["IMGNUM"].filled(0), columns["TIME"].filled(0)))
     return Table(
@@ -669,10 +415,10 @@ def get_aca_images(start: Any, stop: Any, *, data_root: Path | str | None = None
     )
 
 
-def _joined(parts: Sequence[np.ma.MaskedArray[Any, Any]]) -> np.ma.MaskedArray[Any, Any]:
-    """Concatenate masked arrays into one of native byte order."""
-    data = np.concatenate([part.data for part in parts])
-    mask = np.concatenate([np.ma.getmaskarray(part) for part in parts])
+def _joined(slots: Sequence[Rows], name: str) -> np.ma.MaskedArray[Any, Any]:
+    """Join a column of all slots into one of native byte order."""
+    data = np.concatenate([rows.data[name] for rows in slots])
+    mask = np.concatenate([rows.mask[name] for rows in slots])
     return np.ma.MaskedArray(data.astype(data.dtype.newbyteorder("=")), mask)
 
 
@@ -690,7 +436,7 @@ def _placement(columns: Columns) -> Columns:
             f"IMG{axis}0_8X8": corner - ((8 - size) // 2).astype(np.int16),
         }
     added["IMGTYPE"] = np.ma.MaskedArray(np.select([size == 8, size == 6], [4, 1], 0))
-    added["VCDUCTR"] = columns["MJF"] * np.int32(128) + columns["MNF"]
+    added["VCDUCTR"] = columns["MJF"] * np.int32(MAJOR_FRAME) + columns["MNF"]
     added["IMG_VCDUCTR"] = added["VCDUCTR"].copy()
     return added
 
@@ -757,11 +503,9 @@ class MSID:
         self.slot = _slot(slot)
         self.tstart, self.tstop = _interval(start, stop)
         self.datestart, self.datestop = times.date(self.tstart), times.date(self.tstop)
-        rows = get_slot_data(
-            self.tstart, self.tstop, slot, 8, data_root=data_root, columns=["TIME", column]
-        )
-        self.vals = rows[column]
-        self.times = rows["TIME"].data.astype(np.float64)
+        rows = _rows(self.tstart, self.tstop, slot, ("TIME", column), 8, data_root=data_root)
+        self.vals = np.ma.MaskedArray(rows.data[column], mask=rows.mask[column])
+        self.times = rows.data["TIME"].astype(np.float64)
 
 
 class MSIDset(dict[str, MSID]):
@@ -820,26 +564,28 @@ def get_coverage(
     from astropy.table import Table, vstack
 
     columns = ["TIME", "QUALITY", "MJF", "MNF", "IMGSIZE"]
-    tables = []
-    for slot in _slots(slots):
-        rows = get_slot_data(start, stop, slot, columns=columns, data_root=data_root)
-        tables.append(Table(_runs(rows, slot)))
-    return vstack(tables)
+    return vstack(
+        [
+            Table(_runs(_rows(start, stop, slot, columns, data_root=data_root), slot))
+            for slot in _slots(slots)
+        ]
+    )
 
 
-def _runs(rows: SlotData, slot: int) -> dict[str, npt.NDArray[Any]]:
+def _runs(rows: Rows, slot: int) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of the coverage table for one slot."""
-    time, size = rows["TIME"].data.astype(np.float64), rows["IMGSIZE"].data.astype(np.int64)
-    counter = rows["MJF"].data.astype(np.int64) * 128 + rows["MNF"].data
-    counted = ~(np.ma.getmaskarray(rows["MJF"]) | np.ma.getmaskarray(rows["MNF"]))
+    data, mask = rows.data, rows.mask
+    time, size = data["TIME"].astype(np.float64), data["IMGSIZE"].astype(np.int64)
+    counter = data["MJF"].astype(np.int64) * MAJOR_FRAME + data["MNF"]
+    counted = ~(mask["MJF"] | mask["MNF"])
     # Rows without frame counters: the spacing in TIME, in minor frames, says the same.
     spacing = np.rint(np.diff(time) / MINOR_FRAME_S)
-    steps = np.where(counted[1:] & counted[:-1], np.diff(counter) % l0_index.COUNTERS, spacing)
-    nominal = np.select([size == 4, size == 6], [4, 8], 16)[1:]
+    steps = np.where(counted[1:] & counted[:-1], np.diff(counter) % COUNTERS, spacing)
+    nominal = np.select([size == edge for edge in FRAME_STEP], list(FRAME_STEP.values()))[1:]
     broken = (steps != nominal) | (np.diff(size) != 0)
     first = np.flatnonzero(np.concatenate((np.ones(min(len(time), 1), bool), broken)))
     last = np.append(first, len(time))[1:] - 1
-    bad = np.concatenate(([0], np.cumsum(rows["QUALITY"].data != 0)))
+    bad = np.concatenate(([0], np.cumsum(data["QUALITY"] != 0)))
     return {
         "slot": np.full(len(first), slot),
         "imgsize": size[first],

@@ -99,13 +99,6 @@ class ImageTable:
             return np.char.rstrip(values.astype(f"U{values.dtype.itemsize}"))
         return np.asarray(values)
 
-    def frame_counters(self) -> npt.NDArray[np.int64] | None:
-        """Return the VCDU counter ``MJF * 128 + MNF`` of every row; None without the columns."""
-        if "MJF" not in self.names or "MNF" not in self.names:
-            return None
-        counters = self.column("MJF").astype(np.int64) * 128 + self.column("MNF")
-        return np.asarray(counters % (1 << 24), dtype=np.int64)
-
 
 def inflate(path: Path) -> bytes:
     """Return the uncompressed bytes of a level-0 file, gzip or plain, told apart by content.

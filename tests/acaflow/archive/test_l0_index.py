@@ -14,23 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acaflow.archive import aca_l0
+from acaflow.archive.l0_file import L0File, read_l0_file
 from acaflow.archive.l0_fits import computed_checksum, inflate, read_table
-from acaflow.archive.l0_index import (
-    Audit,
-    Change,
-    L0File,
-    L0Index,
-    Provenance,
-    Status,
-    Verdict,
-    read_l0_file,
-)
+from acaflow.archive.l0_index import Audit, Change, L0Index, Provenance, Status, Verdict
 from acaflow.errors import (
     ArchiveConflictError,
     CorruptFileError,
     DataError,
     MissingDataError,
     SchemaError,
+    StorageBusyError,
 )
 from tests.support.l0 import BASE_TIME, deliver, make_l0_file
 
@@ -644,6 +637,27 @@ def test_failed_commit_changes_nothing(tmp_path, letters):
     record = read_l0_file(letters["B"], letters["B"].name)
     with L0Index(root) as index, pytest.raises(TypeError):
         index.commit(record, ([{"path": object()}], "job", "1"))
+    assert tables(root) == before
+
+
+def test_file_is_placed_while_the_tables_are_locked(tmp_path, letters):
+    """Nobody else can delay the row of a file that is in the tree already."""
+    root = tmp_path / "aca0"
+    deliver(root, letters["A"])
+    before = tables(root)
+    record = read_l0_file(letters["B"], letters["B"].name)
+
+    def place():
+        with (
+            closing(sqlite3.connect(root / "archfiles.db3", timeout=0)) as db,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            db.execute("BEGIN IMMEDIATE")
+        assert tables(root) == before  # while readers go on
+        raise StorageBusyError("disk full")
+
+    with L0Index(root) as index, pytest.raises(StorageBusyError, match="disk full"):
+        index.commit(record, NO_PROVENANCE, place)
     assert tables(root) == before
 
 
