@@ -10,11 +10,9 @@ reissued stretch repeats the pixels of the first delivery.
 
 from __future__ import annotations
 
-import gzip
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
 from enum import IntEnum
 from itertools import pairwise
 from pathlib import Path
@@ -22,10 +20,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from acaflow import times
+from acaflow.archive.l0_write import (
+    BTIMRATE,
+    HEADER3_COLUMNS,
+    PACKET_S,
+    PACKETS,
+    TIMEDEL_S,
+    Value,
+    l0_keywords,
+    l0_name,
+    write_l0_file,
+)
 from acaflow.errors import InputError
 from acaflow.simulate.header3 import header3_bytes, header3_truth
-from acaflow.simulate.l0_file import HEADER3_COLUMNS, encode_l0
 
 __all__ = [
     "GARBAGE_HEADER3",
@@ -45,17 +52,8 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Interval = tuple[float, float]
 
-PACKET_S = 1.025
-"""Nominal time of one image packet, four minor frames (s)."""
-TIMEDEL_S = {4: 1.025, 6: 2.05, 8: 4.1}
-"""Nominal time between images of one size (s)."""
-PACKETS = {4: 1, 6: 2, 8: 4}
-"""Packets that carry one image of each size."""
-
 BTIMNULL = 681530396.715541
 """Time of VCDU count zero (CXC s): the flight clock of September 2019."""
-BTIMRATE = 0.256250015400369
-"""Seconds per VCDU count, same source."""
 CYCLE_COUNTS = 16
 """VCDU counts in one cycle, the time of an 8x8 image."""
 CYCLE_PHASE = 12
@@ -596,9 +594,7 @@ def _values(scenario: L0Scenario, file: _File, rows: SlotTruth) -> dict[str, npt
         "MNF": count % 128,
         "END_INTEG_TIME": rows.end_integ_time,
         "INTEG": rows.integ,
-        "PIXTLM": b"ORIG",
-        "BGDTYP": b"FLAT",
-        "COMMCNT": np.where(file.is_mode_last(rows.vcdu), COMMANDING, 0),
+        "COMMCNT": np.where(_is_commanded(scenario, rows.vcdu), COMMANDING, 0),
         "IMGROW0": rows.row0,
         "IMGCOL0": rows.col0,
         "IMGSCALE": rows.scale,
@@ -611,6 +607,8 @@ def _values(scenario: L0Scenario, file: _File, rows: SlotTruth) -> dict[str, npt
         "TEMPSEC": _temperature(rows.header3("ad_smhs_therm")),
         "IMGRAW": np.where(pixels < 0, 0.0, image),
     }
+    if scenario.has_type_columns:
+        values |= {"PIXTLM": b"ORIG", "BGDTYP": b"FLAT"}
     for number in range(1, 5):
         values[f"IMGFID{number}"] = ~is_null & scenario.targets[file.slot].is_fid
         values[f"IMGNUM{number}"] = rows.slot
@@ -622,43 +620,29 @@ def _values(scenario: L0Scenario, file: _File, rows: SlotTruth) -> dict[str, npt
     return values
 
 
+def _is_commanded(scenario: L0Scenario, count: IntArray) -> BoolArray:
+    """Tell which images begin in the last cycle before any slot changes its image size.
+
+    A packet has one command count, which is that of all eight slots.
+    """
+    files = [file for slot in range(8) for file in _slot_files(scenario, slot)]
+    last_cycles = [file.stop - 1 for file in files if file.is_mode_end]
+    return np.isin((count - CYCLE_PHASE) // CYCLE_COUNTS, last_cycles)
+
+
 def _temperature(t_degc: FloatArray) -> FloatArray:
     """Return kelvin as telemetered, in steps of 0.4 K."""
     return np.rint(t_degc / 0.4) * 0.4 + 273.15
 
 
-def _iso_tt(time: float) -> str:
-    """Return ISO text in TT, rounded to whole seconds as in flight files."""
-    return (datetime(1998, 1, 1) + timedelta(seconds=round(time))).isoformat()
-
-
-def _iso_utc(time: float) -> str:
-    """Return ISO text in UTC, cut to whole seconds."""
-    date = times.date(time)
-    return f"{datetime.strptime(date[:8], '%Y:%j').date().isoformat()}T{date[9:17]}"
-
-
-def _keywords(file: _File, rows: SlotTruth) -> dict[str, bool | int | float | str]:
+def _keywords(file: _File, values: Mapping[str, npt.ArrayLike]) -> dict[str, Value]:
     """Return the header values that differ from file to file (aca-archive 2.2)."""
-    # The header has six decimals, and the file name must agree with the header.
-    tstart = round(float(rows.end_integ_time[0]) + PACKET_S, 6)
-    tstop = round(float(rows.end_integ_time[-1]) + PACKET_S + TIMEDEL_S[file.size], 6)
-    first = int(rows.vcdu[0]) % COUNTER_RANGE
-    last = (int(rows.vcdu[-1]) + 4 * PACKETS[file.size] - 1) % COUNTER_RANGE
-    return {
-        "DATE": _iso_utc(tstop + file.delay_s),
-        "DATE-OBS": _iso_tt(tstart),
-        "DATE-END": _iso_tt(tstop),
-        "TSTART": tstart,
-        "TSTOP": tstop,
-        "TIMEDEL": TIMEDEL_S[file.size],
-        "REVISION": file.revision,
+    return l0_keywords(file.size, values, file.revision, file.delay_s) | {
         "BTIMNULL": BTIMNULL,
-        "BTIMRATE": BTIMRATE,
-        "STARTMJF": first // 128,
-        "STARTMNF": first % 128,
-        "STOPMJF": last // 128,
-        "STOPMNF": last % 128,
+        "CREATOR": "aise",
+        "ASCDSVER": "10.8",
+        "TLMVER": "P014",
+        "HISTORY": "simulated by acaflow; not flight data",
     }
 
 
@@ -692,15 +676,10 @@ def simulate_l0(scenario: L0Scenario, folder: Path) -> list[Path]:
         rows = _compute_rows(scenario, file)
         if not len(rows):
             continue
-        keywords = _keywords(file, rows)
-        name = f"acaf{int(keywords['TSTART']):09d}N{file.revision:03d}_{file.slot}_img0.fits.gz"
-        path = folder / name
-        if path in paths:
-            raise InputError(f"reissue of {name} has the name of an earlier file; shift its start")
         values = _values(scenario, file, rows)
-        content = encode_l0(file.size, values, keywords, scenario.has_type_columns)
-        part = folder / f"{name}.part"
-        part.write_bytes(gzip.compress(content, compresslevel=1, mtime=0))
-        part.replace(path)
-        paths[path] = None
+        keywords = _keywords(file, values)
+        name = l0_name(file.slot, keywords)
+        if folder / name in paths:
+            raise InputError(f"reissue of {name} has the name of an earlier file; shift its start")
+        paths[write_l0_file(folder / name, file.size, values, keywords)] = None
     return list(paths)

@@ -1,18 +1,51 @@
-"""The bytes of a level-0 image file: header cards, binary table and checksums.
+"""Write ACA level-0 image files, with the keywords and columns of flight files.
 
-Same keywords and columns, in the same order, as flight files (aca-archive 2.2 and 2.3).
-Written by hand because a library would sort, complete and date-stamp the header.
+Files written: ``acaf<TSTART>N<VVV>_<S>_img0.fits.gz`` (aca-archive 2), one slot and one image
+size each. Keywords and columns stand in the order of flight files, and equal rows give equal
+bytes; that is why the header is written by hand: a library would sort, complete and date-stamp
+it. Times are CXC seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gzip
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HEADER3_COLUMNS", "encode_l0"]
+from acaflow import times
+from acaflow.archive.l0_file import COUNTERS, MAJOR_FRAME
+
+__all__ = [
+    "BTIMRATE",
+    "HEADER3_COLUMNS",
+    "PACKETS",
+    "PACKET_S",
+    "TIMEDEL_S",
+    "encode_l0",
+    "l0_files",
+    "l0_keywords",
+    "l0_name",
+    "write_l0_file",
+]
+
+PACKET_S = 1.025
+"""Nominal time of one image packet, four minor frames (s)."""
+PACKETS = {4: 1, 6: 2, 8: 4}
+"""Packets that carry one image of each size."""
+TIMEDEL_S = {4: 1.025, 6: 2.05, 8: 4.1}
+"""Nominal time between images of one size (s)."""
+BTIMRATE = 0.256250015400369
+"""Seconds per VCDU count: the flight clock of September 2019."""
+LONGEST_GAP_S = 60.0
+"""A gap in the images of a slot that is longer ends a file (s); ours."""
+
+Columns = Mapping[str, npt.NDArray[np.generic]]
+"""Values of the columns of one slot and image size, one entry per row."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +120,11 @@ _DTYPES = {
 _TZERO = 32768
 
 
-def _columns(size: int, has_type_columns: bool) -> list[_Column]:
+def _columns(size: int, values: Mapping[str, npt.ArrayLike]) -> list[_Column]:
     return [
         column
         for column in _COLUMNS
-        if size in column.sizes and (has_type_columns or column not in _TYPE_COLUMNS)
+        if size in column.sizes and (column.name in values or column not in _TYPE_COLUMNS)
     ]
 
 
@@ -107,7 +140,7 @@ def _table(
     table = np.zeros(n_rows, dtype)
     for column in columns:
         value = np.asarray(values.get(column.name, 0))
-        table[column.name] = value - _TZERO if column.is_unsigned else value
+        table[column.name] = value.astype(np.int64) - _TZERO if column.is_unsigned else value
     return table.tobytes()
 
 
@@ -131,11 +164,8 @@ def _card(key: str, value: Value, comment: str) -> str:
     return f"{card[:80]:<80}"
 
 
-def _header(cards: Cards, history: str = "") -> bytes:
-    lines = [_card(*card) for card in cards]
-    if history:
-        lines.append(f"{'HISTORY ' + history:<80}")
-    lines.append(f"{'END':<80}")
+def _header(cards: Cards, last: str = "") -> bytes:
+    lines = [_card(*card) for card in cards] + [f"{last:<80}" if last else "", f"{'END':<80}"]
     return _padded("".join(lines).encode("ascii"), b" ")
 
 
@@ -179,9 +209,6 @@ def _sealed(header: bytes, data_sum: int) -> bytes:
     return header.replace(b"'" + b"0" * 16 + b"'", b"'" + _encode_checksum(total) + b"'", 1)
 
 
-_NOTE = "simulated by acaflow; not flight data"
-
-
 def _mission_cards() -> Cards:
     return [
         ("MISSION", "AXAF", "mission"),
@@ -209,7 +236,7 @@ def _primary_header(keywords: Mapping[str, Value]) -> bytes:
         ("TSTART", k["TSTART"], "start of file"),
         ("TSTOP", k["TSTOP"], "stop of file"),
         ("ORIGIN", "ASC", ""),
-        ("CREATOR", "aise", ""),
+        ("CREATOR", k["CREATOR"], ""),
         ("CHECKSUM", "0" * 16, f"HDU checksum updated {k['DATE']}"),
         ("DATASUM", "", "blank, as in flight files"),
     ]
@@ -234,6 +261,10 @@ def _column_cards(columns: list[_Column], size: int) -> Cards:
     return cards
 
 
+_VERSIONS = {"ASCDSVER": "processing system", "TLMVER": "telemetry definition"}
+"""Keywords that only files of the ground system have, and their comments."""
+
+
 def _table_header(
     size: int,
     columns: list[_Column],
@@ -254,9 +285,8 @@ def _table_header(
         ("TFIELDS", len(columns), "columns"),
         ("EXTNAME", "ACA_IMG0", "the same for every slot"),
         ("ORIGIN", "ASC", ""),
-        ("CREATOR", "aise", ""),
-        ("ASCDSVER", "10.8", "processing system"),
-        ("TLMVER", "P014", "telemetry definition"),
+        ("CREATOR", k["CREATOR"], ""),
+        *((key, k[key], comment) for key, comment in _VERSIONS.items() if key in k),
         ("REVISION", k["REVISION"], "processing version"),
         ("CHECKSUM", "0" * 16, f"HDU checksum updated {k['DATE']}"),
         ("DATASUM", str(data_sum), f"data unit checksum updated {k['DATE']}"),
@@ -300,14 +330,11 @@ def _table_header(
         *_column_cards(columns, size),
         ("HISTNUM", 1, ""),
     ]
-    return _sealed(_header(cards, history=_NOTE), data_sum)
+    return _sealed(_header(cards, last=f"HISTORY {k['HISTORY']}"), data_sum)
 
 
 def encode_l0(
-    size: int,
-    values: Mapping[str, npt.ArrayLike],
-    keywords: Mapping[str, Value],
-    has_type_columns: bool,
+    size: int, values: Mapping[str, npt.ArrayLike], keywords: Mapping[str, Value]
 ) -> bytes:
     """Return a level-0 image file, not compressed.
 
@@ -317,20 +344,149 @@ def encode_l0(
         Image size: 4, 6 or 8.
     values : mapping of str to array_like
         Column values, one per row or one for all; TIME must be there. Columns of other sizes
-        are left out, a column that is not here is zero (GLBSTAT, COMMPROG, IMGSTAT).
+        are left out. PIXTLM and BGDTYP, which older files lack, are written if they are here;
+        any other column that is not here is zero (GLBSTAT, COMMPROG, IMGSTAT).
     keywords : mapping of str to value
         What differs from file to file: DATE, DATE-OBS, DATE-END, TSTART, TSTOP, TIMEDEL,
-        REVISION, BTIMNULL, BTIMRATE and STARTMJF, STARTMNF, STOPMJF, STOPMNF.
-    has_type_columns : bool
-        Write PIXTLM and BGDTYP.
+        REVISION, BTIMNULL, BTIMRATE and STARTMJF, STARTMNF, STOPMJF, STOPMNF (`l0_keywords`),
+        CREATOR and HISTORY; ASCDSVER and TLMVER if known.
 
     Returns
     -------
     bytes
         Primary HDU with a blank DATASUM and the table ACA_IMG0; all checksums are valid.
     """
-    columns = _columns(size, has_type_columns)
+    columns = _columns(size, values)
     n_rows = len(np.asarray(values["TIME"]))
     data = _table(n_rows, size, columns, values)
     header = _table_header(size, columns, keywords, n_rows, data)
     return _primary_header(keywords) + header + _padded(data, b"\0")
+
+
+# --- Keywords --------------------------------------------------------------------------------
+
+
+def _iso_tt(time: float) -> str:
+    """Return ISO text in TT, rounded to whole seconds as in flight files."""
+    return (datetime(1998, 1, 1) + timedelta(seconds=round(time))).isoformat()
+
+
+def _iso_utc(time: float) -> str:
+    """Return ISO text in UTC, cut to whole seconds."""
+    date = times.date(time)
+    return f"{datetime.strptime(date[:8], '%Y:%j').date().isoformat()}T{date[9:17]}"
+
+
+def l0_keywords(
+    size: int,
+    values: Mapping[str, npt.ArrayLike],
+    revision: int,
+    delay_s: float = -PACKET_S,
+) -> dict[str, Value]:
+    """Return the header values that follow from the rows (aca-archive 2.2).
+
+    Parameters
+    ----------
+    size : int
+        Image size: 4, 6 or 8.
+    values : mapping of str to array_like
+        Column values; END_INTEG_TIME, MJF and MNF are read, one value per row.
+    revision : int
+        Processing version.
+    delay_s : float
+        DATE, when the file was made, is this much after TSTOP (s). The default gives the time
+        of the last packet.
+
+    Returns
+    -------
+    dict of str to value
+        All keywords of `encode_l0` but CREATOR, HISTORY, ASCDSVER and TLMVER. BTIMNULL is the
+        time of VCDU count zero of the counter's present turn at the flight rate of 2019.
+    """
+    ends = np.asarray(values["END_INTEG_TIME"], dtype=np.float64)
+    frames = np.asarray(values["MJF"], np.int64) * MAJOR_FRAME + np.asarray(values["MNF"])
+    # The header has six decimals, and the file name must agree with the header.
+    tstart = round(float(ends[0]) + PACKET_S, 6)
+    tstop = round(float(ends[-1]) + PACKET_S + TIMEDEL_S[size], 6)
+    first = int(frames[0])
+    last = (int(frames[-1]) + 4 * PACKETS[size] - 1) % COUNTERS
+    return {
+        "DATE": _iso_utc(tstop + delay_s),
+        "DATE-OBS": _iso_tt(tstart),
+        "DATE-END": _iso_tt(tstop),
+        "TSTART": tstart,
+        "TSTOP": tstop,
+        "TIMEDEL": TIMEDEL_S[size],
+        "REVISION": revision,
+        "BTIMNULL": round(tstart - BTIMRATE * first, 6),
+        "BTIMRATE": BTIMRATE,
+        "STARTMJF": first // MAJOR_FRAME,
+        "STARTMNF": first % MAJOR_FRAME,
+        "STOPMJF": last // MAJOR_FRAME,
+        "STOPMNF": last % MAJOR_FRAME,
+    }
+
+
+# --- Files -----------------------------------------------------------------------------------
+
+
+def l0_name(slot: int, keywords: Mapping[str, Value]) -> str:
+    """Return the archive name of a file with the given keywords."""
+    tstart, revision = int(keywords["TSTART"]), int(keywords["REVISION"])
+    return f"acaf{tstart:09d}N{revision:03d}_{slot}_img0.fits.gz"
+
+
+def write_l0_file(
+    path: Path, size: int, values: Mapping[str, npt.ArrayLike], keywords: Mapping[str, Value]
+) -> Path:
+    """Write one gzipped file (parameters of `encode_l0`) and return its path.
+
+    It appears whole, so its folder may be a watched inbox; a file of that name is replaced.
+    """
+    part = path.with_name(f"{path.name}.part")
+    content = encode_l0(size, values, keywords)
+    part.write_bytes(gzip.compress(content, compresslevel=1, mtime=0))
+    part.replace(path)
+    return path
+
+
+def l0_files(images: Mapping[tuple[int, int], Columns], folder: Path) -> list[Path]:
+    """Write the images of real-time packets as level-0 files of revision 0.
+
+    A file of the ground system, whose revision is higher, supersedes such a file as soon as it
+    has the same rows (aca-archive 3.4). DATE is the UTC of the last packet and never the clock,
+    so that the same rows always give the same bytes.
+
+    Parameters
+    ----------
+    images : mapping of (slot, imgsize) to mapping of str to ndarray
+        Column values in time order, as of `acaflow.archive.aca_packets.assemble_images`.
+    folder : Path
+        Where to; made if absent.
+
+    Returns
+    -------
+    list of Path
+        One file for each run of images of one slot and size, ordered by slot and time; a gap
+        of more than `LONGEST_GAP_S` ends a run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    origin = {"CREATOR": "acaflow", "HISTORY": "made by acaflow from real-time packets"}
+    paths = []
+    for slot in sorted({slot for slot, _ in images}):
+        for size, run in _runs({size: rows for (s, size), rows in images.items() if s == slot}):
+            keywords = l0_keywords(size, run, revision=0) | origin
+            paths.append(write_l0_file(folder / l0_name(slot, keywords), size, run, keywords))
+    return paths
+
+
+def _runs(images: Mapping[int, Columns]) -> Iterator[tuple[int, Columns]]:
+    """Cut the images of a slot, given by size, where the size changes or a long gap begins."""
+    ends = np.concatenate([rows["END_INTEG_TIME"] for rows in images.values()]).astype(np.float64)
+    sizes = np.repeat(list(images), [len(rows["TIME"]) for rows in images.values()])
+    places = np.concatenate([np.arange(len(rows["TIME"])) for rows in images.values()])
+    order = np.argsort(ends, kind="stable")
+    is_cut = (np.diff(sizes[order]) != 0) | (np.diff(ends[order]) > LONGEST_GAP_S)
+    for run in np.split(order, np.flatnonzero(is_cut) + 1):
+        size = int(sizes[run[0]])
+        yield size, {name: values[places[run]] for name, values in images[size].items()}
