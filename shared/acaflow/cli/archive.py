@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,29 @@ from acaflow.cli.base import (
     json_option,
     pass_session,
     print_json,
-    print_table,
+    print_rows,
 )
 
 __all__ = ["archive", "simulate"]
+
+
+def _interval(*, required: bool) -> Callable[[Any], Any]:
+    """Give a command the options of a time interval."""
+
+    def add(command: Any) -> Any:
+        for name in ("--stop", "--start"):
+            option = click.option(
+                name, type=TimeText(), required=required, help="In any time format."
+            )
+            command = option(command)
+        return command
+
+    return add
+
+
+_slots = click.option(
+    "--slot", "slots", type=int, multiple=True, help="0 to 7; repeatable (default: all)."
+)
 
 
 @click.group(cls=Group)
@@ -34,9 +54,8 @@ def simulate() -> None:
 
 @simulate.command("aca-l0")
 @click.argument("outdir", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--start", type=TimeText(), required=True, help="In any time format.")
-@click.option("--stop", type=TimeText(), required=True, help="In any time format.")
-@click.option("--slot", "slots", type=int, multiple=True, help="0 to 7; repeatable (default: all).")
+@_interval(required=True)
+@_slots
 @click.option("--file-hours", type=float, default=2.0, show_default=True, help="Length of a file.")
 @click.option("--revision", type=int, default=1, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Selects noise and events.")
@@ -111,23 +130,10 @@ def level0() -> None:
     """
 
 
-def _selection(command: Any) -> Any:
-    """Add the options that select a time interval and slots."""
-    for option in (
-        json_option,
-        click.option("--slot", "slots", type=int, multiple=True, help="0 to 7; repeatable."),
-        click.option("--stop", type=TimeText(), required=True, help="In any time format."),
-        click.option("--start", type=TimeText(), required=True, help="In any time format."),
-    ):
-        command = option(command)
-    return command
-
-
 @level0.command("files")
-@click.option("--start", type=TimeText(), help="In any time format.")
-@click.option("--stop", type=TimeText(), help="In any time format.")
+@_interval(required=False)
 @click.option("--obsid", type=int, help="Observation, instead of --start and --stop.")
-@click.option("--slot", "slots", type=int, multiple=True, help="0 to 7; repeatable.")
+@_slots
 @json_option
 @pass_session
 def l0_files(
@@ -157,11 +163,15 @@ def l0_files(
     else:
         for file in files:
             click.echo(file)
-    return _found(files, "files")
+    if not files:
+        complain("no files there")
+    return 0 if files else 3
 
 
 @level0.command()
-@_selection
+@_interval(required=True)
+@_slots
+@json_option
 @pass_session
 def coverage(
     session: Session, start: float, stop: float, slots: tuple[int, ...], as_json: bool
@@ -178,31 +188,25 @@ def coverage(
     folder = session.home.archive / "aca0"
     table = aca_l0.get_coverage(start, stop, slots or None, data_root=folder)
     runs = [dict(zip(table.colnames, row, strict=True)) for row in table.iterrows()]
-    if as_json:
-        print_json(runs)
-    elif runs:
-        print_table(
-            ("SLOT", "SIZE", "START", "STOP", "ROWS", "BAD"),
-            [
-                (
-                    int(run["slot"]),
-                    int(run["imgsize"]),
-                    times.date(float(run["tstart"])),
-                    times.date(float(run["tstop"])),
-                    int(run["n_rows"]),
-                    int(run["n_bad"]),
-                )
-                for run in runs
-            ],
+    lines = [
+        (
+            int(run["slot"]),
+            int(run["imgsize"]),
+            times.date(float(run["tstart"])),
+            times.date(float(run["tstop"])),
+            int(run["n_rows"]),
+            int(run["n_bad"]),
         )
-    return _found(runs, "data")
+        for run in runs
+    ]
+    headers = ("SLOT", "SIZE", "START", "STOP", "ROWS", "BAD")
+    return print_rows(headers, lines, "no data there", as_json, runs)
 
 
 @level0.command()
 @click.argument("columns", nargs=-1, required=True, metavar="COLUMN...")
+@_interval(required=True)
 @click.option("--slot", type=int, required=True, help="0 to 7.")
-@click.option("--stop", type=TimeText(), required=True, help="In any time format.")
-@click.option("--start", type=TimeText(), required=True, help="In any time format.")
 @json_option
 @pass_session
 def rows(
@@ -225,15 +229,5 @@ def rows(
     data = aca_l0.get_slot_data(start, stop, slot, columns=columns, data_root=folder)
     values = [data[name].tolist() for name in columns]
     lines = list(zip(*values, strict=True))
-    if as_json:
-        print_json([dict(zip(columns, line, strict=True)) for line in lines])
-    elif lines:
-        print_table(columns, lines)
-    return _found(lines, "rows")
-
-
-def _found(items: list[Any], what: str) -> int:
-    if items:
-        return 0
-    complain(f"no {what} there")
-    return 3
+    value = [dict(zip(columns, line, strict=True)) for line in lines] if as_json else None
+    return print_rows(columns, lines, "no rows there", as_json, value)

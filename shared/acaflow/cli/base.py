@@ -36,6 +36,7 @@ __all__ = [
     "json_option",
     "pass_session",
     "print_json",
+    "print_rows",
     "print_table",
     "progress",
     "size_text",
@@ -289,6 +290,26 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
             for cell, width, is_right in zip(line, widths, right, strict=True)
         ]
         click.echo("  ".join(padded).rstrip())
+
+
+def print_rows(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    nothing: str,
+    as_json: bool,
+    value: Any,
+) -> int:
+    """Write a list as a table, or `value` as JSON; return the exit code.
+
+    Of an empty list `nothing` says so, and the code is 3.
+    """
+    if as_json:
+        print_json(value)
+    elif rows:
+        print_table(headers, rows)
+    if not rows:
+        complain(nothing)
+    return 0 if rows else 3
 
 
 def _draw_table(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import fields
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,10 +13,10 @@ import click
 from acaflow.cli.base import (
     Group,
     Session,
-    complain,
     json_option,
     pass_session,
     print_json,
+    print_rows,
     print_table,
     size_text,
     user_name,
@@ -63,22 +65,16 @@ def list_events(
     from acaflow.status import reading
 
     listing = reading.list_events(session.ledger(), kind=kind, limit=limit, before=before)
-    if as_json:
-        print_json({"events": listing.rows, "older": listing.older})
-    elif listing.rows:
-        print_table(
-            ("RECORDED", "KIND", "SUBJECT", "SOURCE", "EVENT"),
-            [
-                (reading.moment(row.recorded_at), row.kind, row.subject, row.source, row.id)
-                for row in listing.rows
-            ],
-        )
-        if listing.older:
-            click.echo(f"more: --before {listing.older}", err=True)
-    if not listing.rows:
-        complain("no such events")
-        return 3
-    return 0
+    lines = [
+        (reading.moment(row.recorded_at), row.kind, row.subject, row.source, row.id)
+        for row in listing.rows
+    ]
+    headers = ("RECORDED", "KIND", "SUBJECT", "SOURCE", "EVENT")
+    value = {"events": listing.rows, "older": listing.older}
+    status = print_rows(headers, lines, "no such events", as_json, value)
+    if listing.older and not as_json:
+        click.echo(f"more: --before {listing.older}", err=True)
+    return status
 
 
 @events.command()
@@ -197,16 +193,11 @@ def kinds(as_json: bool) -> None:
         }
         for item in EVENTS.values()
     ]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(
-        ("KIND", "FROM", "PAYLOAD", "TASKS"),
-        [
-            (row["kind"], row["from"], ", ".join(row["payload"]), ", ".join(row["tasks"]))
-            for row in rows
-        ],
-    )
+    lines = [
+        (row["kind"], row["from"], ", ".join(row["payload"]), ", ".join(row["tasks"]))
+        for row in rows
+    ]
+    print_rows(("KIND", "FROM", "PAYLOAD", "TASKS"), lines, "", as_json, rows)
 
 
 # --- quarantine ---
@@ -233,26 +224,18 @@ def list_quarantine(session: Session, as_json: bool) -> int:
     from acaflow.runtime import quarantine as library
 
     found = library.entries(session.home)
-    if as_json:
-        print_json(found)
-    elif found:
-        print_table(
-            ("EVENT", "FILE", "SIZE", "ERROR", "REASON"),
-            [
-                (
-                    entry.event_id[-8:],
-                    entry.name,
-                    size_text(entry.size),
-                    entry.reason["error_class"],
-                    first_line(entry.reason["error_text"]),
-                )
-                for entry in found
-            ],
+    lines = [
+        (
+            entry.event_id[-8:],
+            entry.name,
+            size_text(entry.size),
+            entry.reason["error_class"],
+            first_line(entry.reason["error_text"]),
         )
-    if not found:
-        complain("quarantine is empty")
-        return 3
-    return 0
+        for entry in found
+    ]
+    headers = ("EVENT", "FILE", "SIZE", "ERROR", "REASON")
+    return print_rows(headers, lines, "quarantine is empty", as_json, found)
 
 
 def _entry(session: Session, identity: str) -> Entry:
@@ -268,11 +251,22 @@ def _entry(session: Session, identity: str) -> Entry:
     return found[0]
 
 
+def _of_entry(command: Callable[[Session, Entry, bool], None]) -> Callable[..., None]:
+    """Give a command about one file in quarantine its argument, as the entry, and ``--json``."""
+
+    @click.argument("event", metavar="EVENT")
+    @json_option
+    @pass_session
+    @wraps(command)
+    def found(session: Session, event: str, as_json: bool) -> None:
+        command(session, _entry(session, event), as_json)
+
+    return found
+
+
 @quarantine.command("show")
-@click.argument("event", metavar="EVENT")
-@json_option
-@pass_session
-def show_quarantine(session: Session, event: str, as_json: bool) -> None:
+@_of_entry
+def show_quarantine(session: Session, entry: Entry, as_json: bool) -> None:
     """Show where a refused file is, and why.
 
     Example:
@@ -280,7 +274,6 @@ def show_quarantine(session: Session, event: str, as_json: bool) -> None:
     """
     from acaflow.status.reading import moment
 
-    entry = _entry(session, event)
     if as_json:
         print_json(entry)
         return
@@ -291,10 +284,8 @@ def show_quarantine(session: Session, event: str, as_json: bool) -> None:
 
 
 @quarantine.command()
-@click.argument("event", metavar="EVENT")
-@json_option
-@pass_session
-def release(session: Session, event: str, as_json: bool) -> None:
+@_of_entry
+def release(session: Session, entry: Entry, as_json: bool) -> None:
     """Deliver a refused file again, as a new event.
 
     Example:
@@ -302,7 +293,6 @@ def release(session: Session, event: str, as_json: bool) -> None:
     """
     from acaflow.runtime import quarantine as library
 
-    entry = _entry(session, event)
     runtime = session.runtime()
     event_id = library.release(runtime, entry.event_id, user_name())
     jobs = [row["id"] for row in runtime.ledger.jobs_of(event_id)]

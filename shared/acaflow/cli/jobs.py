@@ -18,6 +18,7 @@ from acaflow.cli.base import (
     json_option,
     pass_session,
     print_json,
+    print_rows,
     print_table,
     size_text,
     user_name,
@@ -162,20 +163,12 @@ def list_jobs(session: Session, /, since: float | None, as_json: bool, **filters
 
     ledger = session.ledger()
     listing = reading.list_jobs(ledger, start=epoch(since), **filters)
-    if as_json:
-        print_json({"jobs": listing.rows, "older": listing.older})
-    elif listing.rows:
-        print_table(*_job_table(listing.rows, ledger.now()))
-        if listing.older:
-            click.echo(f"more: --before {listing.older}", err=True)
-    return _found(listing.rows, "no such jobs")
-
-
-def _found(rows: list[Any], words: str) -> int:
-    if rows:
-        return 0
-    complain(words)
-    return 3
+    value = {"jobs": listing.rows, "older": listing.older}
+    table = _job_table(listing.rows, ledger.now())
+    status = print_rows(*table, "no such jobs", as_json, value)
+    if listing.older and not as_json:
+        click.echo(f"more: --before {listing.older}", err=True)
+    return status
 
 
 def _job_table(rows: list[Job], now: float) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
@@ -280,11 +273,7 @@ def dead(
 
     ledger = session.ledger()
     rows = reading.list_jobs(ledger, state="dead", queue=queue, error=error_class, limit=limit).rows
-    if as_json:
-        print_json(rows)
-    elif rows:
-        print_table(*_job_table(rows, ledger.now()))
-    return _found(rows, "no dead jobs")
+    return print_rows(*_job_table(rows, ledger.now()), "no dead jobs", as_json, rows)
 
 
 @jobs.command()

@@ -166,30 +166,19 @@ def check_worker(session: Session, name: str) -> int:
     return _tell(library.process_problem(session.runtime(), "worker", name), "worker")
 
 
-@health.command("relay")
-@pass_session
-def check_relay(session: Session) -> int:
-    """Check that a relay beats.
+def _check_beat(kind: str, which: str) -> None:
+    """Add the check of a kind of process that only has to beat."""
 
-    Example:
-      acaflow health relay
-    """
-    from acaflow.runtime import health as library
+    @health.command(kind, help=f"Check that {which}.\n\nExample:\n  acaflow health {kind}")
+    @pass_session
+    def check(session: Session) -> int:
+        from acaflow.runtime import health as library
 
-    return _tell(library.process_problem(session.runtime(), "relay"), "relay")
+        return _tell(library.process_problem(session.runtime(), kind), kind)
 
 
-@health.command("watcher")
-@pass_session
-def check_watcher(session: Session) -> int:
-    """Check that a watcher of its own beats (one beside a relay is that relay's affair).
-
-    Example:
-      acaflow health watcher
-    """
-    from acaflow.runtime import health as library
-
-    return _tell(library.process_problem(session.runtime(), "watcher"), "watcher")
+_check_beat("relay", "a relay beats")
+_check_beat("watcher", "a watcher of its own beats (one beside a relay is that relay's affair)")
 
 
 @health.command("web")

@@ -14,7 +14,11 @@ from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.processes import Me
 from acaflow.runtime.records import Hint, NewEvent, Recorded
 
-__all__ = ["MemoryTransport", "Runtime", "Transport", "current", "open_runtime", "use"]
+__all__ = ["FULL", "MemoryTransport", "Runtime", "Transport", "current", "open_runtime", "use"]
+
+
+FULL = 2000
+"""Messages per queue; more stay in the ledger until the relay sees room."""
 
 
 class Transport(Protocol):

@@ -19,10 +19,10 @@ LEAST_FREE = 0.1
 
 _PROCESSES = text("SELECT name, kind, queues, beat FROM process ORDER BY beat DESC")
 _STUCK = text("""
-SELECT count(*) FROM job WHERE queue = :queue AND state = 'waiting' AND sent_at IS NOT NULL
+SELECT count(*) AS n FROM job WHERE queue = :queue AND state = 'waiting' AND sent_at IS NOT NULL
 AND sent_at < :before AND not_before < :before
 """)
-_BUSY = text("SELECT count(*) FROM job WHERE state = 'running' AND owner LIKE :name")
+_BUSY = text("SELECT id FROM job WHERE state = 'running' AND owner LIKE :name LIMIT 1")
 
 
 def ready(runtime: Runtime) -> dict[str, str]:
@@ -79,21 +79,19 @@ def process_problem(runtime: Runtime, kind: str, name: str = "") -> str:
     waiting, sent, for its queues for two minutes.
     """
     now = runtime.ledger.now()
-    with runtime.ledger.look() as connection:
-        found = [
-            row for row in connection.execute(_PROCESSES) if row.kind == kind and name in row.name
-        ]
-        if not found:
-            return f"no {kind} {name}".rstrip() + " is known to the ledger"
-        newest = found[0]
-        silent_s = now - newest.beat
-        limit_s = WORKER_SILENT_S if kind == "worker" else RELAY_SILENT_S
-        if silent_s > limit_s:
-            return f"{newest.name} has not beaten for {silent_s:.0f} s (limit {limit_s:.0f} s)"
-        if kind != "worker" or connection.scalar(_BUSY, {"name": f"{newest.name}|%"}):
-            return ""
-        for queue in newest.queues.split(","):
-            stuck = connection.scalar(_STUCK, {"queue": queue, "before": now - STUCK_S})
-            if stuck:
-                return f"{newest.name} runs nothing while {stuck} jobs of {queue} wait for it"
+    known = runtime.ledger.read(_PROCESSES)
+    found = [row for row in known if row["kind"] == kind and name in row["name"]]
+    if not found:
+        return f"no {kind} {name}".rstrip() + " is known to the ledger"
+    newest = found[0]
+    silent_s = now - newest["beat"]
+    limit_s = WORKER_SILENT_S if kind == "worker" else RELAY_SILENT_S
+    if silent_s > limit_s:
+        return f"{newest['name']} has not beaten for {silent_s:.0f} s (limit {limit_s:.0f} s)"
+    if kind != "worker" or runtime.ledger.read(_BUSY, name=f"{newest['name']}|%"):
+        return ""
+    for queue in newest["queues"].split(","):
+        (stuck,) = runtime.ledger.read(_STUCK, queue=queue, before=now - STUCK_S)
+        if stuck["n"]:
+            return f"{newest['name']} runs nothing while {stuck['n']} jobs of {queue} wait for it"
     return ""

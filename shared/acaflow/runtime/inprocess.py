@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sqlalchemy import text
+
 from acaflow.runtime import core, relay, runs
 from acaflow.runtime.core import MemoryTransport, Runtime
 from acaflow.runtime.messages import QUEUES
@@ -12,24 +14,27 @@ from acaflow.runtime.messages import QUEUES
 __all__ = ["Outcome", "run"]
 
 
+_FORGET_HINTS = text("""
+UPDATE job SET sent_at = NULL WHERE state = 'waiting' AND sent_at IS NOT NULL
+""")
+_HURRY = text("""
+UPDATE job SET not_before = :now, sent_at = NULL WHERE coalesce_key IS NOT NULL
+AND state = 'waiting' AND attempts = 0 AND not_before > :now RETURNING id
+""")
+
+
 @dataclass
 class Outcome:
-    """What a run did: answers of `run_job` by job id, and jobs that were put off."""
+    """What a run did: the answer of `run_job` by job id."""
 
     ended: dict[str, str] = field(default_factory=dict)
-    put_off: list[str] = field(default_factory=list)
-
-    @property
-    def done(self) -> int:
-        """Return how many jobs came to a good end."""
-        return sum(word in ("ok", "skipped") for word in self.ended.values())
 
 
 def run(runtime: Runtime, on_progress: Callable[[str, str], None] | None = None) -> Outcome:
     """Run every due job of the ledger, with all that follows, in order of priority.
 
     Coalesced jobs do not wait for their debounce: they run when nothing else is left. What a
-    failure or a missing input puts off is listed and stays for the next run.
+    failure or a missing input puts off stays for the next run.
 
     Parameters
     ----------
@@ -42,13 +47,13 @@ def run(runtime: Runtime, on_progress: Callable[[str, str], None] | None = None)
         raise TypeError("a run in one process needs a MemoryTransport")
     transport = runtime.transport
     outcome = Outcome()
-    runs.load_steps(list(QUEUES))
+    runs.load_steps(QUEUES)
     core.use(runtime)
     keeper = relay.Relay(runtime)
     runtime.ledger.beat(runtime.me.row())
     try:
         keeper.return_lost()
-        runtime.ledger.forget_hints()
+        runtime.ledger.write(_FORGET_HINTS)  # whoever held the hints is gone
         while True:
             while transport.hints:
                 hint = transport.hints.pop(0)
@@ -59,9 +64,8 @@ def run(runtime: Runtime, on_progress: Callable[[str, str], None] | None = None)
                     on_progress(hint.job_id, answer)
             keeper.beat()
             keeper.send_due()
-            if not transport.hints and not runtime.ledger.hurry_coalesced():
+            if not transport.hints and not runtime.ledger.write(_HURRY):
                 break
     finally:
         runtime.ledger.leave(runtime.me.name)
-    outcome.put_off = [key for key, answer in outcome.ended.items() if answer == "retry"]
     return outcome

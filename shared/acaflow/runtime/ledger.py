@@ -14,12 +14,11 @@ Times are UTC epoch seconds; ids are UUIDv7 (sortable by time).
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,18 +30,17 @@ from acaflow import storage
 from acaflow.errors import ConfigError, InputError, LeaseLostError, PipelineError, StorageBusyError
 from acaflow.runtime.logs import mask
 from acaflow.runtime.records import (
-    TERMINAL,
+    CLAIMED,
     Claim,
     Hint,
     NewEvent,
     NewJob,
-    NewProduct,
     Recorded,
     Result,
     canonical_json,
     new_id,
 )
-from acaflow.runtime.tables import SCHEMA_VERSION, attempt, event, job, product
+from acaflow.runtime.tables import SCHEMA_VERSION, event, product
 
 __all__ = ["Ledger"]
 
@@ -55,29 +53,33 @@ BUSY_S = 30.0
 SEND_AT_ONCE = 10
 """Jobs of one record call that get their hint at once; the relay sends the rest."""
 
-_CLAIM = text("""
+# A statement takes what it names of the values it is given; records are handed over whole.
+_CLAIM = text(f"""
 UPDATE job SET state = 'running', attempts = attempts + 1, owner = :owner, started_at = :now
 WHERE id = :id AND state = 'waiting' AND not_before <= :now
-RETURNING attempts, max_attempts, task, queue, args, subject, lock_key, event_id, priority
-""")
+RETURNING {CLAIMED}
+""").columns(*(sa.column(item.name) for item in fields(Claim)))  # else looked up at each claim
 _UNSEND = text("UPDATE job SET sent_at = NULL WHERE id = :id AND state = 'waiting'")
-_FENCE = "id = :id AND state = 'running' AND attempts = :n"
+_FENCE = "id = :job_id AND state = 'running' AND attempts = :n"
 _HOLD = text(f"SELECT id FROM job WHERE {_FENCE} FOR UPDATE")
 _IS_MINE = text(f"SELECT max_attempts FROM job WHERE {_FENCE}")
 _FINISH = text(f"""
-UPDATE job SET state = :state, not_before = :not_before, sent_at = NULL, owner = NULL,
-    max_attempts = max_attempts + :more, error_class = :error_class, error_text = :error_text,
-    finished_at = :finished_at
+UPDATE job SET state = :state, not_before = :now + :delay_s, sent_at = NULL, owner = NULL,
+    max_attempts = max_attempts + :more_attempts, error_class = :error_class,
+    error_text = :error_text, finished_at = :finished_at
 WHERE {_FENCE} RETURNING lock_key
 """)
+_INSERT_ATTEMPT = text("""
+INSERT INTO attempt (job_id, n, owner, code_version, started_at, finished_at, outcome, error_class,
+    traceback, log_path, cpu_s, max_rss_kb)
+VALUES (:job_id, :n, :owner, :code_version, :started_at, :now, :outcome, :error_class,
+    :traceback, :log_path, :cpu_s, :max_rss_kb)
+""")
 _NEXT = """
-SELECT id FROM job WHERE lock_key = :lock_key AND state = 'waiting' AND not_before <= :now
+SELECT id, sends, lock_key FROM job
+WHERE lock_key = :lock_key AND state = 'waiting' AND not_before <= :now
 ORDER BY priority, not_before LIMIT 1
 """
-_HANDOVER = text("""
-UPDATE job SET sent_at = :now, sends = sends + 1 WHERE id = :id AND state = 'waiting'
-RETURNING id, task, queue, priority, error_class
-""")
 _DUE = """
 SELECT id, sends, lock_key FROM job
 WHERE queue = :queue AND state = 'waiting' AND sent_at IS NULL AND not_before <= :now
@@ -91,15 +93,17 @@ WHERE queue = :queue AND state = 'waiting' AND sent_at IS NOT NULL AND sent_at <
     CASE WHEN :doubles = 0 THEN 1 WHEN sends > 7 THEN 120 ELSE 1 << (sends - 1) END
 ORDER BY sent_at LIMIT :room
 """
-_INSERT_COALESCED = text("""
+_INSERT = """
 INSERT INTO job (id, event_id, task, queue, args, subject, lock_key, coalesce_key, priority, state,
     attempts, max_attempts, not_before, sent_at, sends, created_at, batch_id, requested_by)
 VALUES (:id, :event_id, :task, :queue, :args, :subject, :lock_key, :coalesce_key, :priority,
-    'waiting', 0, :max_attempts, :not_before, :sent_at, :sends, :created_at, :batch_id,
-    :requested_by)
+    'waiting', 0, :max_attempts, :not_before, :sent_at, :sends, :now, :batch_id, :requested_by)
+"""
+_INSERT_PLAIN = text(_INSERT)
+_INSERT_COALESCED = text(f"""{_INSERT}
 ON CONFLICT (coalesce_key) WHERE state = 'waiting' AND attempts = 0 DO UPDATE SET sent_at = NULL,
-    not_before = CASE WHEN excluded.not_before < job.created_at + :max_wait
-        THEN excluded.not_before ELSE job.created_at + :max_wait END
+    not_before = CASE WHEN excluded.not_before < job.created_at + :max_wait_s
+        THEN excluded.not_before ELSE job.created_at + :max_wait_s END
 RETURNING id
 """)
 _MARK_SENT = text("""
@@ -110,47 +114,6 @@ RETURNING id, task, queue, priority, error_class
 _EVENT_OF_KEY = text("SELECT id FROM event WHERE dedupe_key = :key")
 _DATABASE_NOW = text("SELECT extract(epoch FROM clock_timestamp())")
 _JOBS_OF = text("SELECT id, state, error_class, error_text FROM job WHERE event_id = :id")
-_FORGET_HINTS = text("""
-UPDATE job SET sent_at = NULL WHERE state = 'waiting' AND sent_at IS NOT NULL
-""")
-_HURRY = text("""
-UPDATE job SET not_before = :now, sent_at = NULL WHERE coalesce_key IS NOT NULL
-AND state = 'waiting' AND attempts = 0 AND not_before > :now RETURNING id
-""")
-_FRESH_JOB = text("""
-SELECT id FROM job WHERE coalesce_key = :key AND state = 'waiting' AND attempts = 0
-""")
-_DELIVERY = text("SELECT event_id, args FROM job WHERE id = :id")
-_BATCH = text("SELECT id FROM job WHERE batch_id = :batch AND state = 'waiting'")
-_PAST = text("""
-SELECT n, outcome, error_class, started_at FROM attempt WHERE job_id = :id ORDER BY n
-""")
-_DEATHS = text("""
-SELECT count(*) FROM job JOIN attempt ON attempt.job_id = job.id
-WHERE job.subject = :subject AND (job.id = :id OR job.args LIKE :sha)
-AND attempt.outcome = 'lost' AND attempt.error_class IN ('ProcessDied', 'Timeout')
-""")
-_ANCESTORS = text("""
-WITH RECURSIVE chain (id, kind, subject, parent, depth) AS (
-    SELECT id, kind, subject, parent_event_id, 1 FROM event WHERE id = :id
-    UNION ALL
-    SELECT e.id, e.kind, e.subject, e.parent_event_id, chain.depth + 1
-    FROM event AS e JOIN chain ON e.id = chain.parent WHERE chain.depth < :depth
-)
-SELECT kind, subject FROM chain ORDER BY depth
-""")
-_PRUNABLE = text("""
-SELECT id, event_id FROM job WHERE queue = :queue AND finished_at IS NOT NULL
-AND finished_at < :before AND EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id)
-LIMIT :batch
-""")
-_LOGS_OF = text("SELECT log_path FROM attempt WHERE job_id = :id AND log_path IS NOT NULL")
-_PRUNE = (
-    text("DELETE FROM attempt WHERE job_id = :id"),
-    text("DELETE FROM product WHERE job_id = :id AND role = 'in'"),
-    text("UPDATE job SET args = '{}', error_text = NULL WHERE id = :id"),
-    text("UPDATE event SET payload = '{}' WHERE id = :event"),
-)
 _BEAT = text("""
 INSERT INTO process (name, kind, queues, host, pid, pid_start, started, beat, version)
 VALUES (:name, :kind, :queues, :host, :pid, :pid_start, :now, :now, :version)
@@ -213,7 +176,10 @@ class Ledger:
             return sa.create_engine(self.url, isolation_level="READ COMMITTED", pool_recycle=1800)
         if self.url.database:
             _refuse_network_file_system(Path(self.url.database))
-        engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_S})
+        # Every transaction below ends by itself: a connection comes back with nothing to undo.
+        engine = sa.create_engine(
+            self.url, connect_args={"timeout": BUSY_S}, pool_reset_on_return=None
+        )
 
         @sa.event.listens_for(engine, "connect")
         def configure(connection: Any, _record: Any) -> None:
@@ -225,7 +191,12 @@ class Ledger:
         @sa.event.listens_for(engine, "begin")
         def begin(connection: sa.Connection) -> None:
             looking = connection.get_execution_options().get("look", False)
-            connection.exec_driver_sql("BEGIN" if looking else "BEGIN IMMEDIATE")
+            # Straight to the driver: two of the five statements of a job are these.
+            driver: Any = connection.connection.dbapi_connection
+            try:
+                driver.execute("BEGIN" if looking else "BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as err:
+                raise StorageBusyError(f"ledger {self.describe()}: {err}") from err
 
         return engine
 
@@ -251,6 +222,20 @@ class Ledger:
                 yield connection
         except sa.exc.OperationalError as err:
             raise StorageBusyError(f"ledger {self.describe()}: {err.orig}") from err
+
+    def read(self, statement: sa.TextClause, **values: Any) -> list[dict[str, Any]]:
+        """Return the rows of a statement that only reads."""
+        with self.look() as connection:
+            return [dict(row) for row in connection.execute(statement, values).mappings()]
+
+    def write(self, statement: sa.TextClause, **values: Any) -> list[Any]:
+        """Run one statement with the time as ``now``; return its first column, if it has any."""
+
+        def work(connection: sa.Connection, now: float) -> list[Any]:
+            done = connection.execute(statement, {**values, "now": now})
+            return list(done.scalars()) if done.returns_rows else []
+
+        return self.transact(work)
 
     def now(self) -> float:
         """Return the ledger's time (epoch s)."""
@@ -346,12 +331,11 @@ class Ledger:
             if wanted.coalesce_key is None:
                 plain.append(row)
             else:
-                parameters = {**row, "max_wait": wanted.max_wait_s}
-                at_once &= connection.scalar(_INSERT_COALESCED, parameters) == row["id"]
+                at_once &= connection.scalar(_INSERT_COALESCED, row) == row["id"]
             if at_once:
                 hints.append(Hint(row["id"], wanted.task, wanted.queue, wanted.priority))
         if plain:
-            connection.execute(job.insert(), plain)
+            connection.execute(_INSERT_PLAIN, plain)
         return hints
 
     # --- 3. claim (2 is the send, which changes no state) ---
@@ -360,29 +344,15 @@ class Ledger:
         """Take a waiting, due job; else return 'duplicate' or 'busy' (its lock is held)."""
 
         def work(connection: sa.Connection, now: float) -> Claim | str:
-            row = connection.execute(_CLAIM, {"id": job_id, "owner": owner, "now": now}).first()
-            if row is None:
-                return "duplicate"
-            return Claim(
-                job_id=job_id,
-                n=row.attempts,
-                max_attempts=row.max_attempts,
-                task=row.task,
-                queue=row.queue,
-                args=json.loads(row.args),
-                subject=row.subject,
-                lock_key=row.lock_key,
-                event_id=row.event_id,
-                priority=row.priority,
-                started_at=now,
-                owner=owner,
-            )
+            values = {"id": job_id, "owner": owner, "now": now}
+            row = connection.execute(_CLAIM, values).mappings().first()
+            return "duplicate" if row is None else Claim.of(dict(row))
 
         try:
             return self.transact(work)
         except sa.exc.IntegrityError:
             # Whoever ends the holder hands over to the next waiting job; the relay does too.
-            self.transact(lambda connection, _now: connection.execute(_UNSEND, {"id": job_id}))
+            self.write(_UNSEND, id=job_id)
             return "busy"
 
     # --- 4. finish ---
@@ -400,39 +370,35 @@ class Ledger:
         LeaseLostError
             The job is no longer running under this attempt number; nothing was written.
         """
-        key = {"id": claim.job_id, "n": claim.n}
         open_queues = self._open_queues(result.events)
+        taken_over = LeaseLostError(f"job {claim.job_id}: attempt {claim.n} was taken over")
 
         def work(connection: sa.Connection, now: float) -> list[Hint]:
-            if not self.is_sqlite and connection.execute(_HOLD, key).first() is None:
-                raise LeaseLostError(f"job {claim.job_id}: attempt {claim.n} was taken over")
+            ended_at = None if result.state == "waiting" else now
+            values = {**vars(claim), **vars(result), "now": now, "finished_at": ended_at}
+            if not self.is_sqlite and connection.execute(_HOLD, values).first() is None:
+                raise taken_over
             if result.products:
-                rows = [_product_row(item, claim, now) for item in result.products]
+                made = {"job_id": claim.job_id, "n": claim.n, "created_at": now}
+                rows = [{"id": new_id(now), **made, **vars(item)} for item in result.products]
                 connection.execute(product.insert(), rows)
             hints = self.record_within(connection, now, result.events, open_queues).hints
             # The own row is written last but for the history, so that on PostgreSQL nobody who
             # holds a follow-up's row waits for ours while we wait for theirs.
-            ended = connection.execute(_FINISH, {**key, **_new_state(result, now)}).first()
+            ended = connection.execute(_FINISH, values).first()
             if ended is None:
-                raise LeaseLostError(f"job {claim.job_id}: attempt {claim.n} was taken over")
-            connection.execute(attempt.insert(), _attempt_row(claim, result, now))
+                raise taken_over
+            connection.execute(_INSERT_ATTEMPT, values)
             if ended.lock_key is not None:
-                hints += self._hand_over(connection, now, ended.lock_key)
+                hints += _mark_within(connection, now, self._next, {"lock_key": ended.lock_key})
             return hints
 
         return self.transact(work)
 
-    def _hand_over(self, connection: sa.Connection, now: float, lock_key: str) -> list[Hint]:
-        following = connection.scalar(self._next, {"lock_key": lock_key, "now": now})
-        if following is None:
-            return []
-        rows = connection.execute(_HANDOVER, {"id": following, "now": now})
-        return [_hint(row) for row in rows]
-
     def holds(self, claim: Claim) -> int | None:
         """Return max_attempts while the attempt still owns its job (0: cancel asked), else None."""
         with self.look() as connection:
-            limit: int | None = connection.scalar(_IS_MINE, {"id": claim.job_id, "n": claim.n})
+            limit: int | None = connection.scalar(_IS_MINE, vars(claim))
             return limit
 
     # --- 5. what the relay sends ---
@@ -451,186 +417,64 @@ class Ledger:
         return self._mark(self._unanswered, {"queue": queue, "room": room, **wait})
 
     def _mark(self, select: sa.TextClause, parameters: Mapping[str, Any]) -> list[Hint]:
-        def work(connection: sa.Connection, now: float) -> list[Hint]:
-            hints, locks = [], set()
-            for row in connection.execute(select, {**parameters, "now": now}).all():
-                if row.lock_key in locks:
-                    continue
-                if row.lock_key is not None:
-                    locks.add(row.lock_key)
-                key = {"id": row.id, "sends": row.sends, "now": now}
-                hints += [_hint(marked) for marked in connection.execute(_MARK_SENT, key)]
-            return hints
-
         if parameters["room"] <= 0:
             return []
-        return self.transact(work)
-
-    def hurry_coalesced(self) -> int:
-        """Make every fresh coalesced job due at once (a run in one process); count them."""
         return self.transact(
-            lambda connection, now: len(connection.execute(_HURRY, {"now": now}).all())
+            lambda connection, now: _mark_within(connection, now, select, parameters)
         )
-
-    def forget_hints(self) -> None:
-        """Count no waiting job as sent: whoever held the hints is gone (a run in one process)."""
-        self.transact(lambda connection, _now: connection.execute(_FORGET_HINTS))
-
-    # --- looked up while working ---
 
     def jobs_of(self, event_id: str) -> list[dict[str, Any]]:
         """Return id, state, error_class and error_text of the jobs that an event caused."""
-        with self.look() as connection:
-            return [dict(row) for row in connection.execute(_JOBS_OF, {"id": event_id}).mappings()]
-
-    def fresh_job(self, coalesce_key: str) -> list[dict[str, Any]]:
-        """Return the never claimed waiting job of a coalesce key, if there is one."""
-        with self.look() as connection:
-            rows = connection.execute(_FRESH_JOB, {"key": coalesce_key})
-            return [dict(row) for row in rows.mappings()]
-
-    def delivery_of(self, job_id: str) -> tuple[str, str] | None:
-        """Return event id and home-relative path of the file that a job works on, if any."""
-        with self.look() as connection:
-            row = connection.execute(_DELIVERY, {"id": job_id}).first()
-        path = json.loads(row.args).get("path", "") if row else ""
-        return (row.event_id, path) if row and path.startswith("inbox/.taken/") else None
-
-    def batch(self, batch_id: str) -> list[str]:
-        """Return the waiting jobs of a batch."""
-        with self.look() as connection:
-            return list(connection.execute(_BATCH, {"batch": batch_id}).scalars())
-
-    def past(self, job_id: str) -> list[dict[str, Any]]:
-        """Return the ended attempts of a job (n, outcome, error_class, started_at)."""
-        with self.look() as connection:
-            return [dict(row) for row in connection.execute(_PAST, {"id": job_id}).mappings()]
-
-    def deaths_of_input(self, subject: str, sha256: str | None, job_id: str) -> int:
-        """Count the attempts on the same input that took their process along."""
-        key = {"subject": subject, "id": job_id, "sha": f'%"{sha256 or job_id}"%'}
-        with self.look() as connection:
-            return int(connection.scalar(_DEATHS, key) or 0)
-
-    def ancestors(self, event_id: str, depth: int) -> list[tuple[str, str]]:
-        """Return kind and subject of an event and of those that caused it, newest first."""
-        with self.look() as connection:
-            rows = connection.execute(_ANCESTORS, {"id": event_id, "depth": depth})
-            return [(row.kind, row.subject) for row in rows]
-
-    # --- retention ---
-
-    def prunable(self, queue: str, before: float, batch: int) -> list[tuple[str, str]]:
-        """Return job and event ids of ended jobs older than `before` that still have attempts."""
-        key = {"queue": queue, "before": before, "batch": batch}
-        with self.look() as connection:
-            return [(row.id, row.event_id) for row in connection.execute(_PRUNABLE, key)]
-
-    def prune(self, pairs: Sequence[tuple[str, str]]) -> list[str]:
-        """Drop attempts, inputs, arguments, error texts and payloads; return the log paths.
-
-        Event and job rows stay for ever: they are the dedupe and the permalinks.
-        """
-
-        def work(connection: sa.Connection, _now: float) -> list[str]:
-            logs: list[str] = []
-            for job_id, event_id in pairs:
-                key = {"id": job_id, "event": event_id}
-                logs += connection.execute(_LOGS_OF, key).scalars()
-                for statement in _PRUNE:
-                    connection.execute(statement, key)
-            return logs
-
-        return self.transact(work)
+        return self.read(_JOBS_OF, id=event_id)
 
     # --- processes ---
 
     def beat(self, row: Mapping[str, Any]) -> None:
         """Write the sign of life of one process (the columns of ``process`` but ``beat``)."""
-        self.transact(lambda connection, now: connection.execute(_BEAT, {**row, "now": now}))
+        self.write(_BEAT, **row)
 
     def leave(self, name: str) -> None:
         """Forget a process that ended by itself."""
-        self.transact(lambda connection, _now: connection.execute(_LEAVE, {"name": name}))
+        self.write(_LEAVE, name=name)
 
 
 def _event_row(item: NewEvent, now: float) -> dict[str, Any]:
     payload = canonical_json(item.payload)
     if len(payload.encode()) > MAX_PAYLOAD:
         raise InputError(f"event {item.kind} of {item.subject}: payload above {MAX_PAYLOAD} bytes")
-    return {
-        "id": item.id,
-        "kind": item.kind,
-        "schema": item.schema,
-        "dedupe_key": item.dedupe_key,
-        "subject": item.subject,
-        "payload": payload,
-        "source": item.source,
-        "parent_event_id": item.parent_event_id,
-        "cause_job_id": item.cause_job_id,
-        "occurred_at": now if item.occurred_at is None else item.occurred_at,
-        "recorded_at": now,
-    }
+    row = {**vars(item), "payload": payload, "recorded_at": now}
+    del row["jobs"]
+    if item.occurred_at is None:
+        row["occurred_at"] = now
+    return row
 
 
 def _job_row(cause: NewEvent, wanted: NewJob, now: float, at_once: bool) -> dict[str, Any]:
     return {
+        **vars(wanted),
         "id": new_id(now),
         "event_id": cause.id,
-        "task": wanted.task,
-        "queue": wanted.queue,
         "args": canonical_json(wanted.args),
-        "subject": wanted.subject,
-        "lock_key": wanted.lock_key,
-        "coalesce_key": wanted.coalesce_key,
-        "priority": wanted.priority,
-        "state": "waiting",
-        "attempts": 0,
-        "max_attempts": wanted.max_attempts,
         "not_before": now + wanted.delay_s,
         "sent_at": now if at_once else None,
         "sends": int(at_once),
-        "created_at": now,
-        "batch_id": wanted.batch_id,
-        "requested_by": wanted.requested_by,
+        "now": now,
     }
 
 
-def _product_row(item: NewProduct, claim: Claim, now: float) -> dict[str, Any]:
-    row = {"id": new_id(now), "job_id": claim.job_id, "n": claim.n, "created_at": now}
-    return row | asdict(item)
-
-
-def _new_state(result: Result, now: float) -> dict[str, Any]:
-    return {
-        "state": result.state,
-        "not_before": now + result.delay_s,
-        "more": result.more_attempts,
-        "error_class": result.error_class,
-        "error_text": result.error_text,
-        "finished_at": now if result.state in TERMINAL else None,
-    }
-
-
-def _attempt_row(claim: Claim, result: Result, now: float) -> dict[str, Any]:
-    return {
-        "job_id": claim.job_id,
-        "n": claim.n,
-        "owner": claim.owner,
-        "code_version": result.code_version,
-        "started_at": claim.started_at,
-        "finished_at": now,
-        "outcome": result.outcome,
-        "error_class": result.error_class,
-        "traceback": result.traceback,
-        "log_path": result.log_path,
-        "cpu_s": result.cpu_s,
-        "max_rss_kb": result.max_rss_kb,
-    }
-
-
-def _hint(row: Any) -> Hint:
-    return Hint(row.id, row.task, row.queue, row.priority, row.error_class == "Timeout")
+def _mark_within(
+    connection: sa.Connection, now: float, select: sa.TextClause, parameters: Mapping[str, Any]
+) -> list[Hint]:
+    """Mark the selected jobs as sent, at most one per lock key."""
+    hints, locks = [], set()
+    for row in connection.execute(select, {**parameters, "now": now}).all():
+        if row.lock_key is not None and row.lock_key in locks:
+            continue
+        locks.add(row.lock_key)
+        for job in connection.execute(_MARK_SENT, {**row._mapping, "now": now}):
+            late = job.error_class == "Timeout"
+            hints.append(Hint(job.id, job.task, job.queue, job.priority, late))
+    return hints
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

@@ -87,7 +87,7 @@ def configure(service: str, log_format: str = "auto", level: int = logging.INFO)
 def job_log_path(home: Home, job_id: str, n: int, started_at: float) -> Path:
     """Return the log file of an attempt: ``logs/jobs/YYYY/DOY/<job id>.<n>.log``."""
     day = time.strftime("%Y/%j", time.gmtime(started_at))
-    return home.logs / "jobs" / day / f"{job_id}.{n}.log"
+    return home.logs / f"jobs/{day}/{job_id}.{n}.log"
 
 
 class _AttemptFile(RotatingFileHandler):

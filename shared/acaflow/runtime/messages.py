@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -163,47 +162,52 @@ class Task:
         return soft, min(factor * (self.hard_s or queue.hard_s), queue.hard_s)
 
 
-def _by_name(*tasks: Task) -> dict[str, Task]:
-    return {task.name: task for task in tasks}
+TASKS = {
+    item.name: item
+    for item in (
+        Task(
+            "ingest.aca_l0_file",
+            "ingest",
+            L0FileArgs,
+            "Validate a level-0 image file and add it to the archive",
+        ),
+        Task("ingest.unknown_file", "ingest", FileArgs, "Refuse a file whose name no rule knows"),
+        Task(
+            "ingest.reconcile",
+            "ingest",
+            ReconcileArgs,
+            "Compare the archive on disk with its index, and mend the index",
+            HOUSEKEEPING,
+            lock="ingest.reconcile",
+            coalesce="ingest.reconcile:{checksums}",
+            debounce_s=1.0,
+            manual=True,
+        ),
+        Task(
+            "ingest.reindex_l0_file",
+            "ingest",
+            ReindexArgs,
+            "Read one archived level-0 file again and renew its index row",
+            DERIVED,
+            manual=True,
+        ),
+        Task(
+            "ingest.backup_ledger",
+            "ingest",
+            NoArgs,
+            "Write a copy of the ledger (SQLite) under state/",
+            HOUSEKEEPING,
+            lock="ingest.backup_ledger",
+            manual=True,
+        ),
+    )
+}
 
 
-TASKS = _by_name(
-    Task(
-        "ingest.aca_l0_file",
-        "ingest",
-        L0FileArgs,
-        "Validate a level-0 image file and add it to the archive",
-    ),
-    Task("ingest.unknown_file", "ingest", FileArgs, "Refuse a file whose name no rule knows"),
-    Task(
-        "ingest.reconcile",
-        "ingest",
-        ReconcileArgs,
-        "Compare the archive on disk with its index, and mend the index",
-        HOUSEKEEPING,
-        lock="ingest.reconcile",
-        coalesce="ingest.reconcile:{checksums}",
-        debounce_s=1.0,
-        manual=True,
-    ),
-    Task(
-        "ingest.reindex_l0_file",
-        "ingest",
-        ReindexArgs,
-        "Read one archived level-0 file again and renew its index row",
-        DERIVED,
-        manual=True,
-    ),
-    Task(
-        "ingest.backup_ledger",
-        "ingest",
-        NoArgs,
-        "Write a copy of the ledger (SQLite) under state/",
-        HOUSEKEEPING,
-        lock="ingest.backup_ledger",
-        manual=True,
-    ),
-)
+def with_tasks(queues: Iterable[str]) -> list[str]:
+    """Return those queues that any task goes to."""
+    used = {task.queue for task in TASKS.values()}
+    return [name for name in queues if name in used]
 
 
 # --- events ---
@@ -278,22 +282,16 @@ EVENTS = {
         EventKind("job.dead", JobDead, "ledger"),
         EventKind("schedule.tick.reconcile", Tick, "relay", ("ingest.reconcile",)),
         EventKind("schedule.tick.backup_ledger", Tick, "relay", ("ingest.backup_ledger",)),
-        EventKind("operator.cancel", OperatorDid, "web, command line"),
-        EventKind("operator.requeue", OperatorDid, "web, command line"),
-        EventKind("operator.undo", OperatorDid, "web, command line"),
-        EventKind("operator.drop", OperatorDid, "web, command line"),
-        EventKind("operator.priority", OperatorDid, "web, command line"),
+        *(
+            EventKind(f"operator.{action}", OperatorDid, "web, command line")
+            for action in ("cancel", "requeue", "undo", "drop", "priority")
+        ),
     )
 }
 
 
 def new_event(
-    kind: str,
-    subject: str,
-    payload: Any,
-    source: str,
-    identity: str,
-    **more: Any,
+    kind: str, subject: str, payload: Any, source: str, identity: str, **more: Any
 ) -> NewEvent:
     """Make an event with the jobs of its subscribers.
 
@@ -389,6 +387,10 @@ def known_patterns() -> str:
     return "acaf<TSTART>N<version>_<slot>_img0.fits[.gz] (ACA level-0 images)"
 
 
+TAKEN = "inbox/.taken/"
+"""Where, relative to the home, files in hand are: ``<event id>.<delivered name>``."""
+
+
 def original_name(path: str) -> str:
     """Return the delivered name of a taken file, ``inbox/.taken/<event id>.<name>``."""
     return PurePosixPath(path).name.split(".", 1)[1]
@@ -423,16 +425,9 @@ def parse_args(task: Task, values: Mapping[str, Any]) -> Any:
     return task.args(**converted)
 
 
-_BOOLS = {
-    "true": True,
-    "yes": True,
-    "1": True,
-    "on": True,
-    "false": False,
-    "no": False,
-    "0": False,
-    "off": False,
-}
+_BOOLS = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(
+    ("false", "no", "0", "off"), False
+)
 
 
 def _convert(value: Any, wanted: Any) -> Any:
@@ -453,7 +448,6 @@ def manual_event(
     user: str,
     source: str,
     *,
-    input_sha256: str = "",
     force: bool = False,
     not_before: float | None = None,
     delay_s: float = 0.0,
@@ -461,8 +455,8 @@ def manual_event(
 ) -> NewEvent:
     """Make the event by which a person (or a backfill) asks for one job.
 
-    The same task with the same arguments, input and algorithm is one request; ``force`` makes
-    another.
+    The same task with the same arguments and algorithm is one request; ``force`` and another
+    batch make another.
 
     Raises
     ------
@@ -475,9 +469,7 @@ def manual_event(
         raise InputError(f"no task {task_name!r} that can be queued by hand; there are: {known}")
     args = parse_args(task, values)
     given = dict(vars(args))
-    identity = "|".join(
-        (canonical_json(given), input_sha256, str(task.algorithm_version), batch_id or "")
-    )
+    identity = f"{task_name}|{canonical_json(given)}|{task.algorithm_version}|{batch_id or ''}"
     subject = given.get("subject") or f"task:{task_name}"
     if "filename" in given:
         subject = f"file:{given['filename']}"
@@ -496,7 +488,7 @@ def manual_event(
         subject,
         JobRequested(task_name, given, user, not_before, batch_id),
         source,
-        f"{task_name}|{identity}" + (f"|{uuid.uuid4()}" if force else ""),
+        identity + (f"|{new_id()}" if force else ""),
         jobs=[wanted],
     )
 

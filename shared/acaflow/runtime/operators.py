@@ -5,6 +5,7 @@ Each action is an event with the person's name; web, command line and tests use 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,6 @@ from sqlalchemy import text
 from acaflow.errors import InputError
 from acaflow.runtime import messages, quarantine
 from acaflow.runtime.core import Runtime
-from acaflow.runtime.records import NewEvent
 
 __all__ = ["Submitted", "cancel", "drop", "raise_priority", "requeue", "submit", "undo"]
 
@@ -24,11 +24,33 @@ UNDO_S = 10.0
 
 MORE_ATTEMPTS = 2
 
-_CANCEL_WAITING = text("""
-UPDATE job SET state = 'cancelled', finished_at = :now WHERE id = :id AND state = 'waiting'
-RETURNING id
-""")
+_CHANGES = {
+    "cancel": """
+        UPDATE job SET state = 'cancelled', finished_at = :now
+        WHERE id = :id AND state = 'waiting' RETURNING id""",
+    "requeue": """
+        UPDATE job SET state = 'waiting', max_attempts = attempts + :more, sent_at = NULL,
+            not_before = :now + :delay_s, finished_at = NULL, batch_id = :event
+        WHERE id = :id AND state = 'dead' RETURNING id""",
+    "undo": """
+        UPDATE job SET state = 'dead', finished_at = :now
+        WHERE id = :id AND batch_id = :batch AND state = 'waiting' AND not_before > :now
+        RETURNING id""",
+    "drop": """
+        UPDATE job SET state = 'cancelled', finished_at = :now
+        WHERE id = :id AND state = 'dead' RETURNING id""",
+    "priority": """
+        UPDATE job SET priority = :priority, sent_at = NULL
+        WHERE id = :id AND state = 'waiting' RETURNING id""",
+}
+"""What each action does to a job that is in the right state; it returns those that were."""
+
 _CANCEL_RUNNING = text("UPDATE job SET max_attempts = 0 WHERE id = :id AND state = 'running'")
+_FRESH_JOB = text("""
+SELECT id FROM job WHERE coalesce_key = :key AND state = 'waiting' AND attempts = 0
+""")
+_DELIVERY = text("SELECT event_id, args FROM job WHERE id = :id")
+_BATCH = text("SELECT id FROM job WHERE batch_id = :batch AND state = 'waiting'")
 _STATE = text("SELECT state FROM job WHERE id = :id")
 _REQUEUE = text("""
 UPDATE job SET state = 'waiting', max_attempts = attempts + :more, not_before = :not_before,
@@ -76,60 +98,58 @@ def submit(
         Unknown task or wrong arguments.
     """
     delay_s = 0.0 if not_before is None else not_before - runtime.ledger.now()
-    wanted = messages.manual_event(
-        task,
-        values,
-        user,
-        f"{source}:{user}",
-        force=force,
-        not_before=not_before,
-        delay_s=delay_s,
-    )
+    more: Any = {"force": force, "not_before": not_before, "delay_s": delay_s}
+    wanted = messages.manual_event(task, values, user, f"{source}:{user}", **more)
     recorded = runtime.record([wanted])
     event_id = recorded.new[0] if recorded.new else recorded.known[wanted.dedupe_key]
     jobs = runtime.ledger.jobs_of(event_id)
     if not jobs and wanted.jobs[0].coalesce_key:
         # The request joined a job that waits already.
-        jobs = runtime.ledger.fresh_job(wanted.jobs[0].coalesce_key)
+        jobs = runtime.ledger.read(_FRESH_JOB, key=wanted.jobs[0].coalesce_key)
     return Submitted(event_id, tuple(row["id"] for row in jobs), bool(recorded.new))
 
 
 def _act(
     runtime: Runtime,
-    announce: NewEvent,
-    statement: sa.TextClause,
-    rows: Sequence[Mapping[str, Any]],
-) -> list[str]:
-    """Record the action and run its statement for each job, in one transaction."""
+    action: str,
+    job_ids: Sequence[str],
+    user: str,
+    source: str,
+    reason: str = "",
+    **values: Any,
+) -> tuple[str, list[str]]:
+    """Record an action and do it to each job, in one transaction; return event and changed jobs."""
+    said = messages.operator_event(action, tuple(job_ids), user, f"{source}:{user}", reason)
+    change = text(_CHANGES[action])
 
     def work(connection: sa.Connection, now: float) -> list[str]:
-        runtime.ledger.record_within(connection, now, [announce])
+        runtime.ledger.record_within(connection, now, [said])
         changed: list[str] = []
-        for row in sorted(rows, key=lambda item: str(item["id"])):
-            values = {**row, "now": now}
-            if "delay_s" in values:
-                values["not_before"] = now + values.pop("delay_s")
-            changed += connection.execute(statement, values).scalars().all()
-        return [str(item) for item in changed]
+        for job_id in sorted(job_ids):
+            key = {**values, "id": job_id, "event": said.id, "now": now}
+            changed += connection.execute(change, key).scalars()
+        return changed
 
-    return runtime.ledger.transact(work)
+    return said.id, runtime.ledger.transact(work)
 
 
 def cancel(runtime: Runtime, job_id: str, user: str, reason: str = "", source: str = "web") -> str:
     """Cancel a waiting job at once, a running one at its next checkpoint; return its state."""
-    announce = messages.operator_event("cancel", (job_id,), user, f"{source}:{user}", reason)
-    if _act(runtime, announce, _CANCEL_WAITING, [{"id": job_id}]):
-        _file_away(runtime, job_id)
+    _, changed = _act(runtime, "cancel", [job_id], user, source, reason)
+    if changed:
+        quarantine.dispose(runtime, *_delivery(runtime, job_id))
         return "cancelled"
-    runtime.ledger.transact(lambda conn, _now: conn.execute(_CANCEL_RUNNING, {"id": job_id}))
-    with runtime.ledger.look() as connection:
-        return str(connection.scalar(_STATE, {"id": job_id}))
+    runtime.ledger.write(_CANCEL_RUNNING, id=job_id)
+    (found,) = runtime.ledger.read(_STATE, id=job_id)
+    return str(found["state"])
 
 
-def _file_away(runtime: Runtime, job_id: str) -> None:
-    found = runtime.ledger.delivery_of(job_id)
-    if found is not None:
-        quarantine.dispose(runtime, *found)
+def _delivery(runtime: Runtime, job_id: str) -> tuple[str, str]:
+    """Return event id and home-relative path of the file that a job works on ('' for none)."""
+    found = runtime.ledger.read(_DELIVERY, id=job_id)
+    return (
+        (found[0]["event_id"], json.loads(found[0]["args"]).get("path", "")) if found else ("", "")
+    )
 
 
 def requeue(
@@ -150,27 +170,20 @@ def requeue(
         The jobs that wait again (those that were dead).
     """
     for job_id in job_ids:
-        found = runtime.ledger.delivery_of(job_id)
-        if found is not None:
-            quarantine.restore(runtime.home, *found)
-    announce = messages.operator_event("requeue", tuple(job_ids), user, f"{source}:{user}", reason)
-    rows = [
-        {"id": job_id, "more": MORE_ATTEMPTS, "delay_s": delay_s, "batch": announce.id}
-        for job_id in job_ids
-    ]
-    return announce.id, _act(runtime, announce, _REQUEUE, rows)
+        quarantine.restore(runtime.home, *_delivery(runtime, job_id))
+    return _act(
+        runtime, "requeue", job_ids, user, source, reason, more=MORE_ATTEMPTS, delay_s=delay_s
+    )
 
 
 def undo(runtime: Runtime, batch_id: str, user: str, source: str = "web") -> int:
     """Make the jobs of a requeue dead again, as far as none of them was due; count them."""
-    ids = runtime.ledger.batch(batch_id)
+    ids = [row["id"] for row in runtime.ledger.read(_BATCH, batch=batch_id)]
     if not ids:
         raise InputError(f"no requeue {batch_id}, or nothing of it waits")
-    announce = messages.operator_event("undo", tuple(ids), user, f"{source}:{user}")
-    rows = [{"id": job_id, "batch": batch_id} for job_id in ids]
-    changed = _act(runtime, announce, _UNDO, rows)
+    _, changed = _act(runtime, "undo", ids, user, source, batch=batch_id)
     for job_id in changed:
-        _file_away(runtime, job_id)
+        quarantine.dispose(runtime, *_delivery(runtime, job_id))
     return len(changed)
 
 
@@ -178,12 +191,10 @@ def drop(
     runtime: Runtime, job_ids: Sequence[str], user: str, reason: str = "", source: str = "web"
 ) -> list[str]:
     """Take dead jobs off the list: they end cancelled; return those that were dead."""
-    announce = messages.operator_event("drop", tuple(job_ids), user, f"{source}:{user}", reason)
-    return _act(runtime, announce, _DROP, [{"id": job_id} for job_id in job_ids])
+    return _act(runtime, "drop", job_ids, user, source, reason)[1]
 
 
 def raise_priority(runtime: Runtime, job_id: str, user: str, source: str = "web") -> bool:
     """Let a waiting job go before all others; tell whether it still waited."""
-    announce = messages.operator_event("priority", (job_id,), user, f"{source}:{user}")
-    row = {"id": job_id, "priority": messages.PERSON}
-    return bool(_act(runtime, announce, _PRIORITY, [row]))
+    _, changed = _act(runtime, "priority", [job_id], user, source, priority=messages.PERSON)
+    return bool(changed)

@@ -58,11 +58,11 @@ def dispose(runtime: Runtime, event_id: str, path: str) -> bool:
     event_id : str
         The arrival event.
     path : str
-        Home-relative path of the taken file.
+        Home-relative path of the taken file; anything else is left alone.
     """
     home = runtime.home
     taken = home.root / path
-    if not taken.exists():
+    if not path.startswith(messages.TAKEN) or not taken.exists():
         return False
     jobs = runtime.ledger.jobs_of(event_id)
     if any(row["state"] not in TERMINAL for row in jobs):
@@ -104,7 +104,7 @@ def keep_copy(home: Home, event_id: str, name: str, source: Path, why: Any) -> N
 def entries(home: Home) -> list[Entry]:
     """List the quarantine, newest first."""
     found = []
-    for reason_file in sorted(home.quarantine.glob(f"*/*/*/{REASON}"), reverse=True):
+    for reason_file in home.quarantine.glob(f"*/*/*/{REASON}"):
         reason = json.loads(reason_file.read_text(encoding="utf-8"))
         for path in reason_file.parent.iterdir():
             if path != reason_file and not path.name.startswith("."):
@@ -124,7 +124,7 @@ def release(runtime: Runtime, event_id: str, user: str, source: str = "cli") -> 
     """Deliver a file from quarantine again, as a new forced event; return the event's id."""
     entry = _find(runtime.home, event_id)
     event = new_id()
-    path = f"inbox/.taken/{event}.{entry.name}"
+    path = f"{messages.TAKEN}{event}.{entry.name}"
     taken = runtime.home.root / path
     storage.link_into(entry.path, taken)
     arrival = messages.file_event(
@@ -143,6 +143,8 @@ def release(runtime: Runtime, event_id: str, user: str, source: str = "cli") -> 
 
 def restore(home: Home, event_id: str, path: str) -> None:
     """Put a file back in hand before its dead job is requeued."""
+    if not path.startswith(messages.TAKEN):
+        return
     taken = home.root / path
     kept = folder_of(home, event_id) / messages.original_name(path)
     if not taken.exists() and kept.exists():

@@ -22,7 +22,7 @@ from kombu.exceptions import KombuError
 from acaflow import config
 from acaflow.runtime import core, redis_server, runs
 from acaflow.runtime.messages import QUEUES, TASKS
-from acaflow.runtime.processes import Me, die_with_parent
+from acaflow.runtime.processes import die_with_parent
 from acaflow.runtime.records import Hint
 
 __all__ = ["CeleryTransport", "make_app", "run_worker"]
@@ -32,9 +32,6 @@ log = logging.getLogger(__name__)
 KEY_PREFIX = "acaflow:"
 PRIORITY_STEPS = (0, 3, 6, 9)
 VISIBILITY_S = 21600
-FULL = 2000
-"""Messages per queue; more stay in the ledger until the relay sees room."""
-
 BEAT_S = 15.0
 STOP_S = 30
 """What still runs so long after SIGTERM is given up; the relay returns it."""
@@ -153,7 +150,7 @@ class CeleryTransport:
         looked_at, room = self._room.get(queue, (0.0, True))
         if time.monotonic() - looked_at > 1.0:
             depth = self.depth(queue)
-            room = depth is None or depth < FULL
+            room = depth is None or depth < core.FULL
             self._room[queue] = (time.monotonic(), room)
         return room
 
@@ -168,23 +165,21 @@ def run_worker(
     limits = [QUEUES[name] for name in queues]
     app = make_app(settings, "+".join(queues))
     runs.load_steps(queues)
-    me = Me.here("worker", queues[0], ",".join(queues))
-    runtime = core.open_runtime("worker", settings, CeleryTransport(app))
-    runtime.me = me
+    runtime = core.open_runtime(
+        "worker", settings, CeleryTransport(app), label=queues[0], queues=",".join(queues)
+    )
+    me = runtime.me
     _connect_signals(runtime)
     arguments = [
         "worker",
-        f"--queues={','.join(queues)}",
+        f"--queues={me.queues}",
         f"--concurrency={concurrency or max(item.concurrency for item in limits)}",
         f"--max-tasks-per-child={min(item.max_tasks_per_child for item in limits)}",
         f"--max-memory-per-child={max(item.max_memory_kb for item in limits)}",
         f"--hostname={me.name.replace(':', '.')}",
         "--pool=prefork",
-        "--without-gossip",
-        "--without-mingle",
-        "--without-heartbeat",
-        "-O",
-        "fair",
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        *("-O", "fair"),
         "--loglevel=INFO",
     ]
     runtime.ledger.beat(me.row())
@@ -221,15 +216,8 @@ def _connect_signals(runtime: core.Runtime) -> None:
     @signals.worker_process_init.connect(weak=False)
     def child(**_: Any) -> None:
         die_with_parent(signal.SIGKILL, parent)
-        fresh = core.Runtime(
-            runtime.settings,
-            runtime.home,
-            runtime.ledger,
-            runtime.transport,
-            runtime.me,
-        )
-        fresh.ledger.engine.dispose(close=False)
-        core.use(fresh)
+        runtime.ledger.engine.dispose(close=False)
+        core.use(runtime)
 
     @signals.setup_logging.connect(weak=False)
     def leave_logging(**_: Any) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "CLAIMED",
     "TERMINAL",
     "Claim",
     "Hint",
@@ -142,6 +143,16 @@ class Claim:
     priority: int
     started_at: float
     owner: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Claim:
+        """Make the claim of a job row, read as `CLAIMED`."""
+        return cls(**{**row, "args": json.loads(row["args"])})
+
+
+CLAIMED = """id AS job_id, attempts AS n, max_attempts, task, queue, args, subject, lock_key,
+    event_id, priority, started_at, owner"""
+"""The columns of ``job`` that are a `Claim`."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ so a second relay is harmless and nobody is elected.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import signal
@@ -15,13 +14,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import text
 
 from acaflow import config
 from acaflow.errors import AcaflowError, LeaseLostError
 from acaflow.runtime import core, messages, quarantine, runs
 from acaflow.runtime.processes import host_id, is_alive
-from acaflow.runtime.records import Claim, Hint
+from acaflow.runtime.records import CLAIMED, Claim
 from acaflow.runtime.watch import Watcher
 
 __all__ = ["Relay", "run_relay"]
@@ -36,15 +36,24 @@ SILENT_S = 60.0
 GRACE_S = 60.0
 """Added to the hard limit of a queue before a running job counts as lost."""
 
-FULL = 2000
 PRUNE_S = 3600.0
 PRUNE_BATCH = 1000
 
-_RUNNING = text("""
-SELECT id AS job_id, attempts AS n, max_attempts, task, queue, args, subject, lock_key, event_id,
-    priority, started_at, owner FROM job WHERE state = 'running'
-""")
+_RUNNING = text(f"SELECT {CLAIMED} FROM job WHERE state = 'running'")
 _PROCESS = text("SELECT name, host, pid, pid_start, beat FROM process")
+_PRUNABLE = text("""
+SELECT id, event_id AS event FROM job WHERE queue = :queue AND finished_at IS NOT NULL
+AND finished_at < :before AND EXISTS (SELECT 1 FROM attempt WHERE attempt.job_id = job.id)
+LIMIT :batch
+""")
+_LOGS_OF = text("SELECT log_path FROM attempt WHERE job_id = :id AND log_path IS NOT NULL")
+_PRUNE = (
+    text("DELETE FROM attempt WHERE job_id = :id"),
+    text("DELETE FROM product WHERE job_id = :id AND role = 'in'"),
+    text("UPDATE job SET args = '{}', error_text = NULL WHERE id = :id"),
+    text("UPDATE event SET payload = '{}' WHERE id = :event"),
+)
+"""Event and job rows stay for ever: they are the dedupe and the permalinks."""
 
 
 class Relay:
@@ -103,16 +112,16 @@ class Relay:
     def return_lost(self) -> int:
         """Give back jobs whose process is gone; return how many."""
         ledger = self.runtime.ledger
-        with ledger.look() as connection:
-            rows = connection.execute(_RUNNING).mappings().all()
-            found = connection.execute(_PROCESS).mappings().all() if rows else []
-        processes = {row["name"]: row for row in found}
-        now = ledger.now() if rows else 0.0
+        running = [Claim.of(row) for row in ledger.read(_RUNNING)]
+        if not running:
+            return 0
+        processes = {row["name"]: row for row in ledger.read(_PROCESS)}
+        now = ledger.now()
         count = 0
-        for row in rows:
-            cause = _loss(row, processes.get(str(row["owner"]).split("|")[0]), now)
+        for claim in running:
+            cause = _loss(claim, processes.get(claim.owner.split("|")[0]), now)
             if cause is not None:
-                count += self._give_back(_claim(row), cause)
+                count += self._give_back(claim, cause)
         return count
 
     def _give_back(self, claim: Claim, cause: str) -> int:
@@ -123,9 +132,8 @@ class Relay:
             return 0  # it ended in between: its own word counts
         log.warning("job %s, attempt %d: %s; now %s", claim.job_id, claim.n, cause, result.state)
         self.runtime.transport.send(hints)
-        path = claim.args.get("path", "")
-        if result.state != "waiting" and path.startswith("inbox/.taken/"):
-            quarantine.dispose(self.runtime, claim.event_id, path)
+        if result.state != "waiting":
+            quarantine.dispose(self.runtime, claim.event_id, claim.args.get("path", ""))
         return 1
 
     # --- (b) due jobs, (c) lost messages ---
@@ -137,13 +145,10 @@ class Relay:
             depth = self.runtime.transport.depth(queue)
             if depth is None:
                 continue  # no transport: the hints would be lost again
-            hints = self.runtime.ledger.release(queue, FULL - depth)
-            hints += self.runtime.ledger.resend(queue, FULL - depth - len(hints), depth == 0)
-            sent += self._send(hints)
+            hints = self.runtime.ledger.release(queue, core.FULL - depth)
+            hints += self.runtime.ledger.resend(queue, core.FULL - depth - len(hints), depth == 0)
+            sent += self.runtime.transport.send(hints)
         return sent
-
-    def _send(self, hints: list[Hint]) -> int:
-        return self.runtime.transport.send(hints) if hints else 0
 
     # --- (d) schedule ---
 
@@ -170,19 +175,29 @@ class Relay:
         ledger = self.runtime.ledger
         before = ledger.now() - 86400.0 * self.runtime.settings.retention_days
         total = 0
+
+        def drop(connection: sa.Connection, _now: float) -> list[str]:
+            logs: list[str] = []
+            for job in jobs:
+                logs += connection.execute(_LOGS_OF, job).scalars()
+                for statement in _PRUNE:
+                    connection.execute(statement, job)
+            return logs
+
         for queue in messages.QUEUES:
-            while pairs := ledger.prunable(queue, before, PRUNE_BATCH):
-                for path in ledger.prune(pairs):
+            key = {"queue": queue, "before": before, "batch": PRUNE_BATCH}
+            while jobs := ledger.read(_PRUNABLE, **key):
+                for path in ledger.transact(drop):
                     (self.runtime.home.root / path).unlink(missing_ok=True)
-                total += len(pairs)
+                total += len(jobs)
         return total
 
 
-def _loss(row: Any, process: Any, now: float) -> str | None:
+def _loss(claim: Claim, process: Any, now: float) -> str | None:
     """Tell how a running job was lost, None if it was not."""
-    if now > row["started_at"] + messages.QUEUES[row["queue"]].hard_s + GRACE_S:
+    if now > claim.started_at + messages.QUEUES[claim.queue].hard_s + GRACE_S:
         return "Timeout"
-    _, pid, start = row["owner"].split("|")
+    _, pid, start = claim.owner.split("|")
     if process is None or process["pid_start"] > float(start) + 0.05:
         # A worker that ended in order forgets itself; a container that was started again may
         # have the name and pid of the one before. Whatever they left running is lost.
@@ -194,15 +209,9 @@ def _loss(row: Any, process: Any, now: float) -> str | None:
     return "ProcessDied" if is_alive(process["pid"], process["pid_start"]) else "WorkerGone"
 
 
-def _claim(row: Any) -> Claim:
-    return Claim(**{**row, "args": json.loads(row["args"])})
-
-
 def sweep_work(runtime: core.Runtime) -> int:
     """Remove the staging folders of attempts that no longer run."""
-    with runtime.ledger.look() as connection:
-        rows = connection.execute(_RUNNING).mappings().all()
-    running = {f"{row['job_id']}.{row['n']}" for row in rows}
+    running = {f"{row['job_id']}.{row['n']}" for row in runtime.ledger.read(_RUNNING)}
     count = 0
     for folder in runtime.home.work.iterdir():
         old = folder.stat().st_mtime < time.time() - GRACE_S
@@ -210,6 +219,16 @@ def sweep_work(runtime: core.Runtime) -> int:
             shutil.rmtree(folder, ignore_errors=True)
             count += 1
     return count
+
+
+def _watch(runtime: core.Runtime, stop: threading.Event) -> None:
+    """Watch until `stop` is set; whatever ends the watcher ends the process."""
+    try:
+        watcher = Watcher(runtime)
+        watcher.stop = stop
+        watcher.run()
+    finally:
+        stop.set()
 
 
 def run_relay(settings: config.Settings, *, relaying: bool = True, watching: bool = False) -> int:
@@ -222,32 +241,20 @@ def run_relay(settings: config.Settings, *, relaying: bool = True, watching: boo
     """
     runtime = core.open_runtime("relay" if relaying else "watcher", settings)
     relay = Relay(runtime)
-    parts: list[Watcher] = [Watcher(runtime)] if watching else []
     told = threading.Event()
-
-    def stop_all() -> None:
-        relay.stop.set()
-        for part in parts:
-            part.stop.set()
 
     def on_signal(_number: int, _frame: Any) -> None:
         told.set()
-        stop_all()
-
-    def run(part: Watcher) -> None:
-        try:
-            part.run()
-        finally:
-            stop_all()
+        relay.stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    threads = [threading.Thread(target=run, args=(part,), daemon=True) for part in parts]
-    for thread in threads:
-        thread.start()
+    watcher = threading.Thread(target=_watch, args=(runtime, relay.stop), daemon=True)
+    if watching:
+        watcher.start()
     relay.run(only_beat=not relaying)
-    for thread in threads:
-        thread.join()
+    if watching:
+        watcher.join()
     if not told.is_set():
         log.error("the watcher ended by itself")
     return 0 if told.is_set() else 1

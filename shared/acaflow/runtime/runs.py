@@ -17,11 +17,13 @@ import shutil
 import sqlite3
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import text
 
 from acaflow import __version__, storage
 from acaflow.errors import (
@@ -42,13 +44,7 @@ from acaflow.runtime.core import Runtime, current
 from acaflow.runtime.faults import fault
 from acaflow.runtime.records import Claim, Hint, NewEvent, NewProduct, Result
 
-__all__ = [
-    "Context",
-    "Skipped",
-    "bind",
-    "judge_loss",
-    "run_job",
-]
+__all__ = ["Context", "Skipped", "bind", "judge_loss", "run_job"]
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +59,24 @@ MAX_INNOCENT_LOSSES = 10
 """Losses of whole workers that do not count as attempts of a job."""
 
 FINISH_RETRIES_S = (0.5, 2.0, 5.0, 15.0)
+
+_PAST = text("""
+SELECT n, outcome, error_class, started_at FROM attempt WHERE job_id = :id ORDER BY n
+""")
+_DEATHS = text("""
+SELECT count(*) AS n FROM job JOIN attempt ON attempt.job_id = job.id
+WHERE job.subject = :subject AND (job.id = :id OR job.args LIKE :sha)
+AND attempt.outcome = 'lost' AND attempt.error_class IN ('ProcessDied', 'Timeout')
+""")
+_ANCESTORS = text("""
+WITH RECURSIVE chain (id, kind, subject, parent, depth) AS (
+    SELECT id, kind, subject, parent_event_id, 1 FROM event WHERE id = :id
+    UNION ALL
+    SELECT e.id, e.kind, e.subject, e.parent_event_id, chain.depth + 1
+    FROM event AS e JOIN chain ON e.id = chain.parent WHERE chain.depth < :depth
+)
+SELECT kind, subject FROM chain ORDER BY depth
+""")
 
 
 # --- steps ---
@@ -92,12 +106,10 @@ def bind(name: str, step: Step) -> Any:
     return shared_task(name=name, ignore_result=True)(run)
 
 
-def load_steps(queues: Sequence[str]) -> list[str]:
-    """Import the tasks of these queues' services; return the queues that have any."""
-    present = [name for name in queues if any(t.queue == name for t in messages.TASKS.values())]
-    for name in present:
+def load_steps(queues: Iterable[str]) -> None:
+    """Import the tasks of these queues' services."""
+    for name in messages.with_tasks(queues):
         importlib.import_module(f"services.{name}.tasks")
-    return present
 
 
 def step_of(task: str) -> Step:
@@ -127,6 +139,7 @@ class Context:
         self.events: list[NewEvent] = []
         self.held = ExitStack()
         self._fenced: set[str] = set()
+        self._staging: Path | None = None
         self._checked = self._told = time.monotonic()
 
     @property
@@ -165,6 +178,7 @@ class Context:
         """Return a private path on the archive's file system."""
         folder = self.home.work / f"{self.claim.job_id}.{self.claim.n}"
         folder.mkdir(parents=True, exist_ok=True)
+        self._staging = folder
         return folder / name
 
     def fence(self, key: str) -> None:
@@ -202,20 +216,11 @@ class Context:
         PipelineError
             The event would cause itself without end.
         """
-        chain = self.runtime.ledger.ancestors(self.claim.event_id, EVENT_DEPTH)
+        rows = self.runtime.ledger.read(_ANCESTORS, id=self.claim.event_id, depth=EVENT_DEPTH)
+        chain = [(row["kind"], row["subject"]) for row in rows]
         if len(chain) >= EVENT_DEPTH or chain.count((kind, subject)) > 1:
             raise EventLoopError(f"{kind} of {subject} would follow itself; chain: {chain}")
-        self.events.append(
-            messages.new_event(
-                kind,
-                subject,
-                payload,
-                f"job:{self.claim.job_id}",
-                f"{self.claim.job_id}|{len(self.events)}",
-                parent_event_id=self.claim.event_id,
-                cause_job_id=self.claim.job_id,
-            )
-        )
+        self.events.append(_follow_up(self.claim, kind, subject, payload, len(self.events)))
 
     def checkpoint(self) -> None:
         """Stop here if the job was cancelled or taken over; asks the ledger every 5 s at most."""
@@ -238,7 +243,8 @@ class Context:
 
     def clean(self) -> None:
         """Drop what is staged and free the publish lock."""
-        shutil.rmtree(self.home.work / f"{self.claim.job_id}.{self.claim.n}", ignore_errors=True)
+        if self._staging is not None:
+            shutil.rmtree(self._staging, ignore_errors=True)
         self.held.close()
 
 
@@ -288,41 +294,34 @@ def run_job(job_id: str, step: Step, runtime: Runtime | None = None) -> str:
         finally:
             context.clean()
     runtime.transport.send(hints)
-    delivered = claim.args.get("path", "")
-    if result.state != "waiting" and delivered.startswith("inbox/.taken/"):
-        quarantine.dispose(runtime, claim.event_id, delivered)
-    return result.outcome if result.state == "waiting" else _WORDS[result.state]
-
-
-_WORDS = {"done": "ok", "skipped": "skipped", "dead": "dead", "cancelled": "cancelled"}
+    if result.state == "waiting":
+        return result.outcome
+    quarantine.dispose(runtime, claim.event_id, claim.args.get("path", ""))
+    return "ok" if result.state == "done" else result.state
 
 
 def _attempt(context: Context, step: Step, log_path: Path) -> Result:
     claim = context.claim
     started = time.process_time()
     try:
-        args = _arguments(claim)
-        answer = step(context, **args)
-        outcome = Result("ok", "done")
+        answer = step(context, **_arguments(claim))
+        made: Any = {"products": context.products, "events": context.events}
         if isinstance(answer, Skipped):
-            outcome = Result("skipped", "skipped", error_text=answer.reason)
-        outcome = _with(outcome, products=context.products, events=context.events)
+            outcome = Result("skipped", "skipped", error_text=answer.reason, **made)
+        else:
+            outcome = Result("ok", "done", **made)
     except LeaseLostError:
         raise
     except Exception as err:  # noqa: BLE001 - the one task boundary: every failure is judged here
         outcome = _judge(context.runtime, claim, err)
         context.held.close()
-    return _with(
+    return replace(
         outcome,
         code_version=__version__,
         log_path=log_path.relative_to(context.home.root).as_posix() if log_path.exists() else None,
         cpu_s=time.process_time() - started,
         max_rss_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     )
-
-
-def _with(result: Result, **changes: Any) -> Result:
-    return Result(**{**result.__dict__, **changes})
 
 
 def _arguments(claim: Claim) -> dict[str, Any]:
@@ -335,17 +334,16 @@ def _arguments(claim: Claim) -> dict[str, Any]:
 
 def _finish(runtime: Runtime, claim: Claim, result: Result) -> list[Hint]:
     """Write the end of an attempt, patiently; a process that cannot must not look alive."""
-    for pause_s in FINISH_RETRIES_S:
+    for pause_s in (*FINISH_RETRIES_S, None):
         try:
             return runtime.ledger.finish(claim, result)
         except StorageBusyError as err:
+            if pause_s is None:
+                # The relay returns jobs whose process is gone: end, so that this one comes back.
+                raise SystemExit(f"job {claim.job_id} could not be finished: {err}") from err
             log.warning("job %s cannot be finished yet: %s", claim.job_id, err)
             time.sleep(pause_s)
-    try:
-        return runtime.ledger.finish(claim, result)
-    except StorageBusyError as err:
-        # The relay returns jobs whose process is gone: end, so that this one comes back.
-        raise SystemExit(f"job {claim.job_id} could not be finished: {err}") from err
+    raise AssertionError("unreachable")
 
 
 # --- what becomes of a failure: decided here and nowhere else ---
@@ -368,7 +366,7 @@ def _judge(runtime: Runtime, claim: Claim, error: Exception) -> Result:
         return what.dead(claim, name.removesuffix("Error") if own else name)
     if runtime.ledger.holds(claim) == 0:  # asked for between two checkpoints
         return Result("cancelled", "cancelled", error_text="cancelled by a person")
-    past = runtime.ledger.past(claim.job_id)
+    past = runtime.ledger.read(_PAST, id=claim.job_id)
     if isinstance(error, NotReadyError):
         first = past[0]["started_at"] if past else claim.started_at
         if claim.started_at - first > error.max_wait_s:
@@ -380,7 +378,7 @@ def _judge(runtime: Runtime, claim: Claim, error: Exception) -> Result:
         if any(row["outcome"] == "timeout" for row in past):
             return what.dead(claim, "Timeout", outcome="timeout")
         return what.again(0.0, more=1, outcome="timeout", error_class="Timeout")
-    if _is_transient(error):
+    if isinstance(error, TransientError | OSError | sqlite3.OperationalError):
         if claim.n >= claim.max_attempts:
             log.error("gave up after attempt %d: %s", claim.n, error)
             return what.dead(claim)
@@ -400,45 +398,37 @@ class _Failure:
     trace: str = ""
 
     def dead(self, claim: Claim, error_class: str = "", outcome: str = "failed") -> Result:
-        error_class = error_class or self.error_class
-        return Result(
-            outcome,
-            "dead",
-            error_class=error_class,
-            error_text=self.text,
-            traceback=self.trace or None,
-            events=[_dead_event(claim, error_class)],
-        )
+        payload = messages.JobDead(claim.job_id, error_class or self.error_class)
+        event = _follow_up(claim, "job.dead", claim.subject, payload, claim.n)
+        return self._result(outcome, "dead", error_class, events=[event])
 
     def again(
         self, delay_s: float, more: int = 0, outcome: str = "retry", error_class: str = ""
     ) -> Result:
+        return self._result(outcome, "waiting", error_class, delay_s=delay_s, more_attempts=more)
+
+    def _result(self, outcome: str, state: str, error_class: str, **more: Any) -> Result:
         return Result(
             outcome,
-            "waiting",
-            delay_s=delay_s,
-            more_attempts=more,
+            state,
             error_class=error_class or self.error_class,
             error_text=self.text,
             traceback=self.trace or None,
+            **more,
         )
 
 
-def _dead_event(claim: Claim, error_class: str) -> NewEvent:
+def _follow_up(claim: Claim, kind: str, subject: str, payload: Any, number: int) -> NewEvent:
+    """Make an event that a job causes; its number tells it from the others of the job."""
     return messages.new_event(
-        "job.dead",
-        claim.subject,
-        messages.JobDead(claim.job_id, error_class),
+        kind,
+        subject,
+        payload,
         f"job:{claim.job_id}",
-        f"{claim.job_id}|{claim.n}",
+        f"{claim.job_id}|{number}",
         parent_event_id=claim.event_id,
         cause_job_id=claim.job_id,
     )
-
-
-def _is_transient(error: Exception) -> bool:
-    """Tell failures of the surroundings from bugs: I/O, network, a busy database."""
-    return isinstance(error, TransientError | OSError | sqlite3.OperationalError)
 
 
 def _backoff_s(claim: Claim) -> float:
@@ -459,23 +449,24 @@ def judge_loss(runtime: Runtime, claim: Claim, cause: str) -> Result:
     """
     if claim.max_attempts == 0:
         return Result("lost", "cancelled", error_text="cancelled by a person")
-    past = runtime.ledger.past(claim.job_id)
+    past = runtime.ledger.read(_PAST, id=claim.job_id)
     lost = [row["error_class"] for row in past if row["outcome"] == "lost"]
-    text = {
+    said = {
         "ProcessDied": f"the process of attempt {claim.n} died ({claim.owner})",
         "WorkerGone": f"the worker of attempt {claim.n} is gone ({claim.owner})",
         "Timeout": f"attempt {claim.n} passed its hard time limit",
     }[cause]
-    what = _Failure(cause, text)
+    what = _Failure(cause, said)
     if cause == "WorkerGone":
         more = 1 if lost.count("WorkerGone") < MAX_INNOCENT_LOSSES else 0
         if claim.n < claim.max_attempts + more:
             return what.again(0.0, more, "lost")
         return what.dead(claim, outcome="lost")
-    earlier = runtime.ledger.deaths_of_input(claim.subject, claim.args.get("sha256"), claim.job_id)
-    if earlier >= 1:
+    same_input = f'%"{claim.args.get("sha256") or claim.job_id}"%'
+    (deaths,) = runtime.ledger.read(_DEATHS, subject=claim.subject, id=claim.job_id, sha=same_input)
+    if deaths["n"] >= 1:
         return _Failure(
-            "Poison", f"{text}, as did another attempt on the same input; not tried again"
+            "Poison", f"{said}, as did another attempt on the same input; not tried again"
         ).dead(claim, outcome="lost")
     if claim.n >= claim.max_attempts:
         return what.dead(claim, outcome="lost")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from acaflow.errors import ConfigError
+from acaflow.errors import ConfigError, StorageBusyError
 from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.tables import SCHEMA_VERSION
 
@@ -44,6 +44,7 @@ def upgrade(ledger: Ledger) -> bool:
                 connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
             config.attributes["connection"] = connection
             command.upgrade(config, SCHEMA_VERSION)
-    except sa.exc.OperationalError as err:
-        raise ConfigError(f"ledger {ledger.describe()} cannot be upgraded: {err.orig}") from err
+    except (sa.exc.OperationalError, StorageBusyError) as err:
+        why = getattr(err, "orig", err.__cause__)
+        raise ConfigError(f"ledger {ledger.describe()} cannot be upgraded: {why}") from err
     return True

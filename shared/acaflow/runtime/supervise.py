@@ -12,7 +12,6 @@ import fcntl
 import json
 import logging
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -62,6 +61,7 @@ class Child:
     ready: str
     environment: dict[str, str]
     log_path: Path
+    log_start: int = 0
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -75,6 +75,7 @@ class Child:
             die_with_parent(signal.SIGTERM, parent)
 
         with self.log_path.open("ab") as out:
+            self.log_start = out.tell()
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -92,26 +93,31 @@ class Child:
         """Tell whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
-    def signal_group(self, number: int) -> None:
-        """Send a signal to the process and all its descendants."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether it has written its readiness line."""
+        with self.log_path.open("rb") as stream:
+            stream.seek(self.log_start)
+            return self.ready.encode() in stream.read()
 
     def signal(self, number: int) -> None:
         """Send a signal to the process alone; it tells its own children."""
-        if self.alive and self.process is not None:
+        if self.process is not None and self.alive:
+            self.process.send_signal(number)
+
+    def kill_group(self) -> None:
+        """Leave nothing of the process and its descendants."""
+        if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(number)
+                os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def gunicorn_command(host: str, port: int, workers: int = 1) -> list[str]:
+def gunicorn_command(host: str, port: int) -> list[str]:
     """Return the command of the web server."""
     return [
         *(sys.executable, "-m", "gunicorn", "services.web:create_app()"),
         *("--bind", f"{host}:{port}"),
-        *("--workers", str(workers)),
-        *("--worker-class", "gthread", "--threads", "8"),
+        *("--workers", "1", "--worker-class", "gthread", "--threads", "8"),
         *("--timeout", "30", "--graceful-timeout", "10"),
         *("--max-requests", "2000", "--max-requests-jitter", "200"),
         *("--worker-tmp-dir", tempfile.gettempdir()),
@@ -121,9 +127,7 @@ def gunicorn_command(host: str, port: int, workers: int = 1) -> list[str]:
 
 def worker_groups(*, solo: bool = False, spread: bool = False) -> list[list[str]]:
     """Return the queues of each worker process: few on a small host, one each on a bigger one."""
-    present = [
-        name for name in messages.QUEUES if any(t.queue == name for t in messages.TASKS.values())
-    ]
+    present = messages.with_tasks(messages.QUEUES)
     small = (os.cpu_count() or 1) <= SMALL_HOST_CORES
     small |= psutil.virtual_memory().total <= SMALL_HOST_BYTES
     if solo:
@@ -166,8 +170,6 @@ class Supervisor:
             "ACAFLOW_HOME": str(self.home.root),
             "ACAFLOW_REDIS_URL": redis_url,
             "ACAFLOW_LOG_FORMAT": "text",
-            "ACAFLOW_SECRET_KEY": self.settings.secret_key or secret_key(self.home),
-            "ACAFLOW_WEB_PORT": str(self.settings.web_port),
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -190,12 +192,12 @@ class Supervisor:
         ]
         storage.write_text(self.home.run / "pids.json", json.dumps(pids))
 
-    def wait_ready(self, since: dict[str, int]) -> None:
+    def wait_ready(self) -> None:
         """Wait until every child has written its readiness line."""
         deadline = time.monotonic() + READY_S
         waiting = list(self.children)
         while waiting and not self.stopping:
-            waiting = [child for child in waiting if not _has_line(child, since[child.name])]
+            waiting = [child for child in waiting if not child.is_ready]
             for child in waiting:
                 if not child.alive:
                     raise AcaflowError(
@@ -217,7 +219,7 @@ class Supervisor:
             now = time.monotonic()
             if child.restart_at is None:
                 status = child.process.returncode if child.process else None
-                child.signal_group(signal.SIGKILL)  # what it left behind
+                child.kill_group()  # what it left behind
                 healthy = now - child.started > HEALTHY_S
                 child.failures = 0 if healthy else child.failures + 1
                 pause_s = PAUSES_S[min(child.failures, len(PAUSES_S)) - 1] if not healthy else 0.0
@@ -230,18 +232,14 @@ class Supervisor:
 
     def stop(self) -> bool:
         """Stop web, relay, workers, then Redis; tell whether all ended by themselves."""
-        clean = True
         redis = [child for child in self.children if child.name == "redis"]
         others = [child for child in reversed(self.children) if child.name != "redis"]
-        for child in others:
-            child.signal(signal.SIGTERM)
-        clean &= self._await(others, STOP_S)
-        for child in redis:
-            child.signal(signal.SIGTERM)
-        clean &= self._await(redis, REDIS_STOP_S)
-        return clean
+        clean = self._end(others, STOP_S)
+        return self._end(redis, REDIS_STOP_S) and clean
 
-    def _await(self, children: list[Child], limit_s: float) -> bool:
+    def _end(self, children: list[Child], limit_s: float) -> bool:
+        for child in children:
+            child.signal(signal.SIGTERM)
         deadline = time.monotonic() + limit_s
         while any(child.alive for child in children):
             if time.monotonic() > deadline or self.stopping > 1:
@@ -249,29 +247,12 @@ class Supervisor:
             time.sleep(0.02)
         left = [child for child in children if child.alive]
         for child in children:
-            child.signal_group(signal.SIGKILL)  # nothing of a group may stay
+            child.kill_group()
         for child in left:
             if child.process is not None:
                 child.process.wait(5)
             log.warning("%s had to be killed", child.name)
         return not left
-
-
-def secret_key(home: Home) -> str:
-    """Return the key of this home that signs form tokens; made at the first call."""
-    path = home.state / "secret_key"
-    if not path.exists():
-        storage.write_text(path, secrets.token_hex(32))
-        path.chmod(0o600)
-    return path.read_text(encoding="utf-8")
-
-
-def _has_line(child: Child, offset: int) -> bool:
-    if not child.log_path.exists():
-        return False
-    with child.log_path.open("rb") as stream:
-        stream.seek(offset)
-        return child.ready.encode() in stream.read()
 
 
 def _last_line(path: Path) -> str:
@@ -421,14 +402,9 @@ def _start_services(
         port = settings.web_port or _free_port(settings.web_host)
         url = f"http://{settings.web_host}:{port}/"
         wanted.append(("web", gunicorn_command(settings.web_host, port), "Booting worker"))
-    offsets = {}
-    for name, _, _ in wanted:
-        path = boss.home.logs / f"{name}.log"
-        offsets[name] = path.stat().st_size if path.exists() else 0
-    offsets["redis"] = 0
     for name, command, ready in wanted:
         boss.add(name, command, ready, redis_url)
-    boss.wait_ready(offsets)
+    boss.wait_ready()
     return Instance(os.getpid(), url, redis_url)
 
 

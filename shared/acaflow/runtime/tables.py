@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import text
 
-__all__ = ["FRESH", "SCHEMA_VERSION", "attempt", "event", "job", "metadata", "process", "product"]
+__all__ = ["SCHEMA_VERSION", "attempt", "event", "job", "metadata", "process", "product"]
 
 SCHEMA_VERSION = "0001"
 """Newest migration; a process refuses any other."""
@@ -66,7 +66,7 @@ job = sa.Table(
 _waiting = text("state = 'waiting' AND sent_at IS NULL")
 _sent = text("state = 'waiting' AND sent_at IS NOT NULL")
 _running = text("state = 'running'")
-FRESH = text("state = 'waiting' AND attempts = 0")
+_fresh = text("state = 'waiting' AND attempts = 0")
 _dead = text("state = 'dead'")
 _odd = text("state IN ('dead', 'skipped', 'cancelled')")
 
@@ -82,7 +82,7 @@ _partial("job_release", job.c.queue, job.c.priority, job.c.not_before, where=_wa
 _partial("job_sent", job.c.queue, job.c.sent_at, where=_sent)
 _partial("job_running", job.c.owner, where=_running)
 _partial("job_lock", job.c.lock_key, where=_running, unique=True)
-_partial("job_coalesce", job.c.coalesce_key, where=FRESH, unique=True)
+_partial("job_coalesce", job.c.coalesce_key, where=_fresh, unique=True)
 _partial("job_dead", job.c.queue, job.c.error_class, where=_dead)
 _partial("job_next", job.c.lock_key, job.c.priority, where=text("state = 'waiting'"))
 sa.Index("job_subject", job.c.subject, job.c.created_at)

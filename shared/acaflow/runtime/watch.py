@@ -90,7 +90,7 @@ def deliver(
 
 def _arrival(current: Path, taken: Path, source: str, *, force: bool = False) -> NewEvent:
     """Hash the file `current` and make the event of its arrival as `taken`."""
-    path = f"inbox/.taken/{taken.name}"
+    path = f"{messages.TAKEN}{taken.name}"
     status = current.stat()
     return messages.file_event(
         messages.original_name(path),
@@ -302,4 +302,4 @@ class Watcher(FileSystemEventHandler):
         event_id = taken.name.split(".", 1)[0]
         if not self.runtime.ledger.jobs_of(event_id):
             _record(self.runtime, taken, _arrival(taken, taken, "watch"))
-        quarantine.dispose(self.runtime, event_id, f"inbox/.taken/{taken.name}")
+        quarantine.dispose(self.runtime, event_id, f"{messages.TAKEN}{taken.name}")

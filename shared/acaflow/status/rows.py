@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from acaflow.runtime.messages import original_name
 __all__ = [
     "JOB_COLUMNS",
     "MANY",
+    "ODD",
     "SENT",
     "WAITING",
     "Attempt",
@@ -25,7 +26,10 @@ __all__ = [
     "Job",
     "Process",
     "Product",
+    "count",
     "count_jobs",
+    "count_queued",
+    "events_where",
     "host_of",
     "job_of",
     "jobs_where",
@@ -177,6 +181,7 @@ class Process:
 
 JOB_NAMES = tuple(item.name for item in fields(Job) if item.name != "shown")
 JOB_COLUMNS = ", ".join(JOB_NAMES)
+EVENT_COLUMNS = ", ".join(item.name for item in fields(Event))
 
 
 def job_of(row: Any, now: float) -> Job:
@@ -197,12 +202,31 @@ WAITING = "state = 'waiting' AND sent_at IS NULL"
 """Due or not, no message is out; in the words of the index ``job_release``."""
 SENT = "state = 'waiting' AND sent_at > 0"
 """A message is out; in words that lead to the index ``job_sent``."""
+ODD = "state IN ('dead', 'skipped', 'cancelled')"
+"""In the words of the index ``job_odd``."""
+
+
+def events_where(connection: sa.Connection, tail: str, **parameters: Any) -> list[Event]:
+    """Return the events that the end of a statement selects."""
+    rows = connection.execute(text(f"SELECT {EVENT_COLUMNS} FROM event {tail}"), parameters)
+    return [replace(Event(*row), payload=json.loads(row.payload)) for row in rows]
+
+
+def count(connection: sa.Connection, source: str, many: int = MANY, **parameters: Any) -> int:
+    """Count rows of a table under a condition that an index answers; stop at `many`."""
+    rows = f"SELECT count(*) FROM (SELECT 1 AS one FROM {source} LIMIT :many) AS w"
+    return int(connection.scalar(text(rows), {**parameters, "many": many}) or 0)
 
 
 def count_jobs(connection: sa.Connection, where: str, many: int = MANY, **parameters: Any) -> int:
-    """Count jobs by a condition that an index answers; stop at `many`."""
-    counted_rows = f"SELECT count(*) FROM (SELECT 1 AS one FROM job WHERE {where} LIMIT :many) AS w"
-    return int(connection.scalar(text(counted_rows), {**parameters, "many": many}) or 0)
+    """Count jobs by such a condition."""
+    return count(connection, f"job WHERE {where}", many, **parameters)
+
+
+def count_queued(connection: sa.Connection, queue: str, now: float) -> int:
+    """Count the jobs of a queue that are due and have their message out."""
+    where = f"queue = :queue AND {SENT} AND not_before <= :now"
+    return count_jobs(connection, where, queue=queue, now=now)
 
 
 def processes_at(connection: sa.Connection, now: float) -> list[Process]:

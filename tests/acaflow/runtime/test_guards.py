@@ -49,7 +49,7 @@ GUARDS = (
         "test_known_key_changes_nothing[sqlite]",
         (
             (LEDGER, ".on_conflict_do_nothing()", ""),
-            (MIGRATION, '        sa.UniqueConstraint("dedupe_key"),\n', ""),
+            (MIGRATION, ",\n    UNIQUE (dedupe_key)", ""),
         ),
     ),
     in_ledger(
@@ -61,14 +61,14 @@ GUARDS = (
     in_ledger(
         "claim: waiting",
         "test_only_a_waiting_job_is_claimed[sqlite-running]",
-        "WHERE id = :id AND state = 'waiting' AND not_before <= :now\nRETURNING attempts",
-        "WHERE id = :id AND not_before <= :now\nRETURNING attempts",
+        "WHERE id = :id AND state = 'waiting' AND not_before <= :now\nRETURNING {CLAIMED}",
+        "WHERE id = :id AND not_before <= :now\nRETURNING {CLAIMED}",
     ),
     in_ledger(
         "claim: due",
         "test_job_is_claimed_when_due_and_not_earlier[sqlite]",
-        "AND state = 'waiting' AND not_before <= :now\nRETURNING attempts",
-        "AND state = 'waiting'\nRETURNING attempts",
+        "AND state = 'waiting' AND not_before <= :now\nRETURNING {CLAIMED}",
+        "AND state = 'waiting'\nRETURNING {CLAIMED}",
     ),
     in_ledger(
         "attempts grow",
@@ -91,13 +91,7 @@ GUARDS = (
     Guard(
         "one running job per lock",
         "test_held_lock_is_busy_and_the_hint_is_taken_back[sqlite]",
-        (
-            (
-                MIGRATION,
-                '["lock_key"],\n        unique=True',
-                '["lock_key"],\n        unique=False',
-            ),
-        ),
+        ((MIGRATION, "UNIQUE INDEX job_lock", "INDEX job_lock"),),
     ),
     Guard(
         "coalescing: fresh rows only (race R1)",
@@ -110,8 +104,8 @@ GUARDS = (
     in_ledger(
         "coalescing: max_wait",
         "test_triggers_move_a_job_by_max_wait_at_most[sqlite]",
-        "ELSE job.created_at + :max_wait END",
-        "ELSE excluded.not_before + 0 * :max_wait END",
+        "ELSE job.created_at + :max_wait_s END",
+        "ELSE excluded.not_before + 0 * :max_wait_s END",
     ),
     in_ledger(
         "coalescing: moved jobs lose their hint",

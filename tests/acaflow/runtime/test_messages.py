@@ -206,7 +206,6 @@ def test_same_request_is_one():
     others = [
         key(),
         key(values={}),
-        key(input_sha256=SHA),
         key(batch_id="b"),
         key(force=True),
         key(force=True),

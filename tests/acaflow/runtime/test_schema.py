@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from acaflow.errors import ConfigError
+from acaflow.runtime import ledger as statements
 from acaflow.runtime.ledger import Ledger
 from acaflow.runtime.schema import upgrade
 from acaflow.runtime.tables import SCHEMA_VERSION, metadata
@@ -106,6 +108,20 @@ def test_unreachable_sqlite_is_refused(tmp_path):
     for refused in (ledger.check_schema, lambda: upgrade(ledger)):
         with pytest.raises(ConfigError, match=r"cannot be opened: .*absent.*unable to open"):
             refused()
+
+
+def test_locked_sqlite_is_not_upgraded(tmp_path, monkeypatch):
+    monkeypatch.setattr(statements, "BUSY_S", 0.05)
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    writer = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ConfigError, match=r"cannot be upgraded: database is locked$"):
+        upgrade(ledger)
+    writer.execute("ROLLBACK")
+    assert upgrade(ledger) is True
+    writer.close()
+    ledger.engine.dispose()
 
 
 @pytest.mark.postgres

@@ -1,198 +1,80 @@
 """The core: events, jobs, attempts, products, processes."""
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0001"
 down_revision = None
 
+DEFINITIONS = """
+CREATE TABLE event (
+    id TEXT NOT NULL, kind TEXT NOT NULL, schema INTEGER NOT NULL, dedupe_key TEXT NOT NULL,
+    subject TEXT NOT NULL, payload TEXT NOT NULL, source TEXT NOT NULL, parent_event_id TEXT,
+    cause_job_id TEXT, occurred_at DOUBLE NOT NULL, recorded_at DOUBLE NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE (dedupe_key)
+);
+CREATE INDEX event_cause ON event (cause_job_id) WHERE cause_job_id IS NOT NULL;
+CREATE INDEX event_kind ON event (kind, recorded_at);
+CREATE INDEX event_recorded ON event (recorded_at, id);
+
+CREATE TABLE job (
+    id TEXT NOT NULL, event_id TEXT NOT NULL, task TEXT NOT NULL, queue TEXT NOT NULL,
+    args TEXT NOT NULL, subject TEXT NOT NULL, lock_key TEXT, coalesce_key TEXT,
+    priority INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL, not_before DOUBLE NOT NULL, sent_at DOUBLE,
+    sends INTEGER NOT NULL, owner TEXT, error_class TEXT, error_text TEXT,
+    created_at DOUBLE NOT NULL, started_at DOUBLE, finished_at DOUBLE,
+    batch_id TEXT, requested_by TEXT,
+    PRIMARY KEY (id),
+    FOREIGN KEY (event_id) REFERENCES event (id)
+);
+CREATE INDEX job_created ON job (created_at, id);
+CREATE INDEX job_event ON job (event_id);
+CREATE INDEX job_subject ON job (subject, created_at);
+CREATE INDEX job_tail ON job (substr(id, 29));
+CREATE INDEX job_task ON job (task, created_at, id);
+CREATE UNIQUE INDEX job_coalesce ON job (coalesce_key) WHERE state = 'waiting' AND attempts = 0;
+CREATE UNIQUE INDEX job_lock ON job (lock_key) WHERE state = 'running';
+CREATE INDEX job_running ON job (owner) WHERE state = 'running';
+CREATE INDEX job_next ON job (lock_key, priority) WHERE state = 'waiting';
+CREATE INDEX job_release ON job (queue, priority, not_before)
+    WHERE state = 'waiting' AND sent_at IS NULL;
+CREATE INDEX job_sent ON job (queue, sent_at) WHERE state = 'waiting' AND sent_at IS NOT NULL;
+CREATE INDEX job_dead ON job (queue, error_class) WHERE state = 'dead';
+CREATE INDEX job_ended ON job (queue, finished_at, state) WHERE finished_at IS NOT NULL;
+CREATE INDEX job_odd ON job (state, created_at, id)
+    WHERE state IN ('dead', 'skipped', 'cancelled');
+
+CREATE TABLE attempt (
+    job_id TEXT NOT NULL, n INTEGER NOT NULL, owner TEXT, code_version TEXT,
+    started_at DOUBLE, finished_at DOUBLE NOT NULL, outcome TEXT NOT NULL,
+    error_class TEXT, traceback TEXT, log_path TEXT, cpu_s DOUBLE, max_rss_kb INTEGER,
+    PRIMARY KEY (job_id, n),
+    FOREIGN KEY (job_id) REFERENCES job (id)
+);
+
+CREATE TABLE product (
+    id TEXT NOT NULL, job_id TEXT NOT NULL, n INTEGER NOT NULL, role TEXT NOT NULL,
+    kind TEXT NOT NULL, path TEXT NOT NULL, size BIGINT NOT NULL, sha256 TEXT NOT NULL,
+    created_at DOUBLE NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY (job_id) REFERENCES job (id)
+);
+CREATE INDEX product_created ON product (created_at, role);
+CREATE INDEX product_job ON product (job_id);
+CREATE INDEX product_path ON product (path, created_at);
+
+CREATE TABLE process (
+    name TEXT NOT NULL, kind TEXT NOT NULL, queues TEXT NOT NULL, host TEXT NOT NULL,
+    pid INTEGER NOT NULL, pid_start DOUBLE NOT NULL, started DOUBLE NOT NULL,
+    beat DOUBLE NOT NULL, version TEXT NOT NULL,
+    PRIMARY KEY (name)
+)
+"""
+
 
 def upgrade() -> None:
-    """Make the first tables."""
-    op.create_table(
-        "event",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("schema", sa.Integer(), nullable=False),
-        sa.Column("dedupe_key", sa.Text(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("payload", sa.Text(), nullable=False),
-        sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("parent_event_id", sa.Text(), nullable=True),
-        sa.Column("cause_job_id", sa.Text(), nullable=True),
-        sa.Column("occurred_at", sa.Double(), nullable=False),
-        sa.Column("recorded_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("dedupe_key"),
-    )
-    op.create_index(
-        "event_cause",
-        "event",
-        ["cause_job_id"],
-        unique=False,
-        sqlite_where=sa.text("cause_job_id IS NOT NULL"),
-        postgresql_where=sa.text("cause_job_id IS NOT NULL"),
-    )
-    op.create_index("event_kind", "event", ["kind", "recorded_at"], unique=False)
-    op.create_index("event_recorded", "event", ["recorded_at", "id"], unique=False)
-    op.create_table(
-        "process",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("queues", sa.Text(), nullable=False),
-        sa.Column("host", sa.Text(), nullable=False),
-        sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("pid_start", sa.Double(), nullable=False),
-        sa.Column("started", sa.Double(), nullable=False),
-        sa.Column("beat", sa.Double(), nullable=False),
-        sa.Column("version", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("name"),
-    )
-    op.create_table(
-        "job",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("event_id", sa.Text(), nullable=False),
-        sa.Column("task", sa.Text(), nullable=False),
-        sa.Column("queue", sa.Text(), nullable=False),
-        sa.Column("args", sa.Text(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("lock_key", sa.Text(), nullable=True),
-        sa.Column("coalesce_key", sa.Text(), nullable=True),
-        sa.Column("priority", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("max_attempts", sa.Integer(), nullable=False),
-        sa.Column("not_before", sa.Double(), nullable=False),
-        sa.Column("sent_at", sa.Double(), nullable=True),
-        sa.Column("sends", sa.Integer(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=True),
-        sa.Column("error_class", sa.Text(), nullable=True),
-        sa.Column("error_text", sa.Text(), nullable=True),
-        sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("started_at", sa.Double(), nullable=True),
-        sa.Column("finished_at", sa.Double(), nullable=True),
-        sa.Column("batch_id", sa.Text(), nullable=True),
-        sa.Column("requested_by", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["event_id"],
-            ["event.id"],
-        ),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index(
-        "job_coalesce",
-        "job",
-        ["coalesce_key"],
-        unique=True,
-        sqlite_where=sa.text("state = 'waiting' AND attempts = 0"),
-        postgresql_where=sa.text("state = 'waiting' AND attempts = 0"),
-    )
-    op.create_index("job_created", "job", ["created_at", "id"], unique=False)
-    op.create_index(
-        "job_dead",
-        "job",
-        ["queue", "error_class"],
-        unique=False,
-        sqlite_where=sa.text("state = 'dead'"),
-        postgresql_where=sa.text("state = 'dead'"),
-    )
-    op.create_index(
-        "job_ended",
-        "job",
-        ["queue", "finished_at", "state"],
-        unique=False,
-        sqlite_where=sa.text("finished_at IS NOT NULL"),
-        postgresql_where=sa.text("finished_at IS NOT NULL"),
-    )
-    op.create_index("job_event", "job", ["event_id"], unique=False)
-    op.create_index(
-        "job_lock",
-        "job",
-        ["lock_key"],
-        unique=True,
-        sqlite_where=sa.text("state = 'running'"),
-        postgresql_where=sa.text("state = 'running'"),
-    )
-    op.create_index(
-        "job_next",
-        "job",
-        ["lock_key", "priority"],
-        unique=False,
-        sqlite_where=sa.text("state = 'waiting'"),
-        postgresql_where=sa.text("state = 'waiting'"),
-    )
-    op.create_index("job_tail", "job", [sa.text("substr(id, 29)")], unique=False)
-    op.create_index(
-        "job_odd",
-        "job",
-        ["state", "created_at", "id"],
-        unique=False,
-        sqlite_where=sa.text("state IN ('dead', 'skipped', 'cancelled')"),
-        postgresql_where=sa.text("state IN ('dead', 'skipped', 'cancelled')"),
-    )
-    op.create_index(
-        "job_release",
-        "job",
-        ["queue", "priority", "not_before"],
-        unique=False,
-        sqlite_where=sa.text("state = 'waiting' AND sent_at IS NULL"),
-        postgresql_where=sa.text("state = 'waiting' AND sent_at IS NULL"),
-    )
-    op.create_index(
-        "job_running",
-        "job",
-        ["owner"],
-        unique=False,
-        sqlite_where=sa.text("state = 'running'"),
-        postgresql_where=sa.text("state = 'running'"),
-    )
-    op.create_index(
-        "job_sent",
-        "job",
-        ["queue", "sent_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 'waiting' AND sent_at IS NOT NULL"),
-        postgresql_where=sa.text("state = 'waiting' AND sent_at IS NOT NULL"),
-    )
-    op.create_index("job_subject", "job", ["subject", "created_at"], unique=False)
-    op.create_index("job_task", "job", ["task", "created_at", "id"], unique=False)
-    op.create_table(
-        "attempt",
-        sa.Column("job_id", sa.Text(), nullable=False),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=True),
-        sa.Column("code_version", sa.Text(), nullable=True),
-        sa.Column("started_at", sa.Double(), nullable=True),
-        sa.Column("finished_at", sa.Double(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
-        sa.Column("error_class", sa.Text(), nullable=True),
-        sa.Column("traceback", sa.Text(), nullable=True),
-        sa.Column("log_path", sa.Text(), nullable=True),
-        sa.Column("cpu_s", sa.Double(), nullable=True),
-        sa.Column("max_rss_kb", sa.Integer(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["job_id"],
-            ["job.id"],
-        ),
-        sa.PrimaryKeyConstraint("job_id", "n"),
-    )
-    op.create_table(
-        "product",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("job_id", sa.Text(), nullable=False),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("path", sa.Text(), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["job_id"],
-            ["job.id"],
-        ),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index("product_created", "product", ["created_at", "role"], unique=False)
-    op.create_index("product_job", "product", ["job_id"], unique=False)
-    op.create_index("product_path", "product", ["path", "created_at"], unique=False)
+    """Make the first tables; but for one type, SQLite and PostgreSQL have the same words."""
+    double = "DOUBLE" if op.get_bind().dialect.name == "sqlite" else "DOUBLE PRECISION"
+    for definition in DEFINITIONS.split(";"):
+        op.execute(" ".join(definition.split()).replace("DOUBLE", double))
