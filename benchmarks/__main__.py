@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [group ...]``; groups: archive, runtime, up."""
+"""Run the benchmarks: ``python -m benchmarks [group ...]``; groups: up, archive, colstore, runtime."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import archive, runtime, up
+from benchmarks import archive, colstore, runtime, up
 from benchmarks.table import Row, show
 
-GROUPS = {"up": up.cases, "archive": archive.cases, "runtime": runtime.cases}
+GROUPS = {
+    "up": up.cases,
+    "archive": archive.cases,
+    "colstore": colstore.cases,
+    "runtime": runtime.cases,
+}
 
 
 def main() -> int:
