@@ -8,8 +8,12 @@ import time
 from pathlib import Path
 
 from acaflow import paths, storage
-from acaflow.archive.l0_file import L0File, read_l0_file
+from acaflow.archive import l0_store
+from acaflow.archive.aca_packets import assemble_images, decode_packets, read_packets
+from acaflow.archive.l0_file import L0File, read_l0_content, read_l0_file
 from acaflow.archive.l0_index import Change, L0Index, Verdict
+from acaflow.archive.l0_write import l0_files
+from acaflow.colstore import Store
 from acaflow.errors import ArchiveConflictError, DataError, MissingDataError, SchemaError
 from acaflow.runtime import messages, quarantine
 from acaflow.runtime.runs import Context, Skipped
@@ -37,14 +41,19 @@ def aca_l0_file(
     staged = ctx.stage(name)
     with storage.translated(staged):
         shutil.copyfile(delivered, staged)
-    record = read_l0_file(staged, name)
+    return _archive(ctx, staged, name)
+
+
+def _archive(ctx: Context, staged: Path, name: str) -> Skipped | None:
+    """Validate a staged level-0 file and add it to the archive and to its column store."""
+    record, table = read_l0_content(staged, name)
     if not name.endswith(".gz"):
         packed = ctx.stage(record.filename)
         with storage.translated(packed):
             storage.gzip_file(staged, packed)
         staged = packed
 
-    ctx.fence(f"aca0:{slot}")
+    ctx.fence(f"aca0:{record.slot}")
     root = ctx.home.archive / "aca0"
     with L0Index(root) as index:
         verdict = index.compare(record)
@@ -62,6 +71,9 @@ def aca_l0_file(
         change = index.commit(record, ctx.provenance, lambda: ctx.place(staged, target))
     ctx.publish("aca_l0", target)
     _announce(ctx, record, change)
+    if record.filename not in change.superseded and l0_store.add(root, record, table):
+        grown = messages.StoreArgs(record.slot, record.imgsize)
+        ctx.emit("aca_l0.store_grown", f"aca0:{record.slot}", grown)
     return None
 
 
@@ -93,6 +105,64 @@ def _announce(ctx: Context, record: L0File, change: Change) -> None:
         record.slot, record.time_min, record.time_max, (record.filename,)
     )
     ctx.emit("aca_l0.updated", f"aca0:{record.slot}", payload)
+
+
+def aca_packets(ctx: Context, path: str, sha256: str, size: int) -> Skipped | None:
+    """Keep a file of raw packets, and archive the level-0 files that its images make.
+
+    They have revision 0: a delivered file replaces them when it comes. An image of which a part
+    is missing, also one cut by the end of the file, makes no row.
+    """
+    delivered = ctx.input(path, sha256)
+    name = messages.original_name(path)
+    stream = read_packets(delivered)
+    ctx.log.info("%s: %s", name, stream.report)
+    decoded = decode_packets(stream.packets, stream.time, stream.mjf, stream.mnf)
+    images = assemble_images(decoded)
+    staged = ctx.stage(name)
+    with storage.translated(staged):
+        shutil.copyfile(delivered, staged)
+        files = l0_files(images.columns, ctx.stage("l0"))
+    root = ctx.home.archive / "aca0"
+    kept = root / "packets" / paths.l0_dir(int(stream.time[0])) / name
+    ctx.place(staged, kept)
+    ctx.publish("aca_packets", kept)
+    for file in files:  # by slot: whoever takes several locks takes them in this order
+        try:
+            answer = _archive(ctx, file, file.name)
+        except ArchiveConflictError as err:
+            ctx.log.info("%s", err)
+        else:
+            if answer is not None:
+                ctx.log.info("%s", answer.reason)
+    if not files:
+        return Skipped(f"{name} holds no complete image: {stream.report}")
+    return None
+
+
+def merge_l0_store(ctx: Context, slot: int, imgsize: int) -> None:
+    """Merge small segments of a column store, leaving out files that are superseded."""
+    root = ctx.home.archive / "aca0"
+    with L0Index(root) as index:
+        active = index.active(slot, imgsize)
+    done = l0_store.merge(root, slot, imgsize, active)
+    ctx.log.info("slot %d, %dx%d: %d segments merged", slot, imgsize, imgsize, done)
+
+
+def rebuild_l0_store(ctx: Context, slot: int, imgsize: int) -> None:
+    """Build a column store anew from the archived files, then put it in the place of the old.
+
+    Readers use the old one or the files until then.
+    """
+    root = ctx.home.archive / "aca0"
+    staged = Store(ctx.stage("store"), "keep", l0_store.CODEC)
+    with L0Index(root) as index:
+        l0_store.build(staged, root, index.active(slot, imgsize))
+        ctx.fence(f"aca0:{slot}")
+        active = index.active(slot, imgsize)  # what came meanwhile
+        l0_store.build(staged, root, active)
+    l0_store.replace(root, slot, imgsize, staged.root)
+    ctx.log.info("slot %d, %dx%d: %d files stored", slot, imgsize, imgsize, len(active))
 
 
 def unknown_file(ctx: Context, path: str, sha256: str, size: int) -> None:

@@ -15,6 +15,8 @@ __all__ = ["Home", "L0Name", "inside", "l0_dir", "l0_stored_name", "parse_l0_nam
 
 L0_NAME = re.compile(r"acaf(\d{9,})N(\d{3})_([0-7])_img0\.fits(\.gz)?")
 """Level-0 image file name (aca-archive 2.1): time, processing version, slot."""
+PACKETS_NAME = re.compile(r"aca_packets_(\d{9,})_\d{9,}\.(?:fits|bin)(?:\.gz)?")
+"""File of raw ACA packets: first and last time (CXC seconds)."""
 
 
 @dataclass(frozen=True)

@@ -347,25 +347,33 @@ def _samples(
 
     A sample is valid if its QUALITY is 0 and the next one follows after 4.1 s.
     """
-    rows = aca_l0.get_slot_data(
+    rows = aca_l0.get_rows(
         start,
         stop + PADDING_S,
         slot,
-        imgsize=[8],
-        columns=["TIME", "QUALITY", "END_INTEG_TIME", *columns],
+        ["TIME", "QUALITY", "END_INTEG_TIME", *columns],
+        8,
         data_root=data_root,
     )
-    time = rows["TIME"].data.astype(np.float64)
+    time, _ = rows.column("TIME")
     # A change of the integration time moves TIME, the middle, but not the end of integration.
-    end, has_end = rows["END_INTEG_TIME"].data, ~np.ma.getmaskarray(rows["END_INTEG_TIME"])
-    spacing = np.diff(time)
-    np.subtract(end[1:], end[:-1], out=spacing, where=has_end[1:] & has_end[:-1])
-    valid = np.zeros(len(time), dtype=bool)
-    valid[:-1] = np.abs(spacing - READOUT_S) <= READOUT_TOLERANCE_S
-    valid &= rows["QUALITY"].data == 0
+    end, has_none = rows.column("END_INTEG_TIME")
+    quality, _ = rows.column("QUALITY")
+    valid = np.zeros(len(time), bool)
+    for first in range(0, len(time) - 1, BLOCK):
+        last = min(first + BLOCK, len(time) - 1)
+        here, there = slice(first, last), slice(first + 1, last + 1)
+        spacing = end[there] - end[here]
+        if has_none is not None:
+            in_time = has_none[here] | has_none[there]
+            spacing[in_time] = (time[there] - time[here])[in_time]
+        follows = np.abs(spacing - READOUT_S) <= READOUT_TOLERANCE_S
+        valid[here] = follows & (quality[here] == 0)
+    stored = {}
     for name in columns:
-        valid &= ~np.ma.getmaskarray(rows[name])
-    stored = {(slot, name): np.ascontiguousarray(rows[name].data) for name in columns}
+        stored[slot, name], missing = rows.column(name)
+        if missing is not None:
+            valid &= ~missing
     return _Samples(time, valid, stored).between(start, stop)
 
 

@@ -97,9 +97,25 @@ class ACAImage(np.ndarray[tuple[int, ...], np.dtype[Any]]):
             image.col0 = col0
         return image
 
+    @classmethod
+    def over(cls, pixels: npt.NDArray[Any], meta: dict[str, Any]) -> ACAImage:
+        """Make an image that shares the pixels and takes over the meta, for thousands at once.
+
+        Parameters
+        ----------
+        pixels : ndarray, two-dimensional
+            Not copied.
+        meta : dict
+            With IMGROW0 and IMGCOL0; not copied.
+        """
+        image = pixels.view(cls)
+        image.__dict__["meta"] = meta
+        return image
+
     def __array_finalize__(self, parent: Any) -> None:
         """Give a new array its own meta: the parent's, or position 0, 0."""
-        self.meta = _own(getattr(parent, "meta", dict.fromkeys(_KEYS, 0)))
+        known = getattr(parent, "meta", None)
+        self.__dict__["meta"] = dict.fromkeys(_KEYS, 0) if known is None else _own(known)
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         """Make a sum over all pixels a number, not an image without axes."""

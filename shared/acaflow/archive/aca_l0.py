@@ -11,7 +11,7 @@ not have (a 4x4 image has no temperatures) is masked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,9 +21,11 @@ import numpy.typing as npt
 
 from acaflow import storage, times
 from acaflow.archive.aca_image import ACAImage
+from acaflow.archive.l0_archive import Archive
 from acaflow.archive.l0_file import COUNTERS, FRAME_STEP, MAJOR_FRAME
 from acaflow.archive.l0_index import INDEX_NAME
-from acaflow.archive.l0_rows import FIELDS, IMGSIZES, Archive, Rows, read_rows
+from acaflow.archive.l0_rows import IMGSIZES, Block, Rows, read_rows
+from acaflow.archive.l0_table import FIELDS, SlotData, make_table
 from acaflow.errors import InputError, MissingDataError
 
 if TYPE_CHECKING:
@@ -47,8 +49,6 @@ TEMPERATURES = ("TEMPCCD", "TEMPHOUS", "TEMPPRIM", "TEMPSEC")
 SLOTS = range(8)
 MINOR_FRAME_S = 0.25625
 
-SlotData = np.ma.MaskedArray[Any, np.dtype[np.void]]
-"""Rows of slot data: a masked structured array."""
 Database = str | Path | Mapping[str, Any]
 """Path of an index, or the handle that older programs pass: ``server`` is the path."""
 
@@ -232,7 +232,7 @@ def get_slot_data(
     Returns
     -------
     MaskedArray, structured, shape (n,)
-        Fields in the order and with the types of `l0_rows.DTYPE`. IMGRAW has shape (64,), pixel
+        Fields in the order and with the types of `l0_table.DTYPE`. IMGRAW has shape (64,), pixel
         [r, c] of an image at ``8 * r + c``; with `centered_8x8` shape (8, 8). What a row does
         not have is masked, and so are pixels outside a small image.
 
@@ -247,23 +247,23 @@ def get_slot_data(
     """
     _one_of("quality", quality, ("all", "good"))
     _one_of("units", units, ("DN", "e-/s"))
-    rows = _rows(
+    names = FIELDS if columns is None else tuple(columns)
+    electrons = units == "e-/s"
+    rows = get_rows(
         start,
         stop,
         slot,
-        FIELDS if columns is None else tuple(columns),
+        (*names, "INTEG") if electrons and names else names,
         imgsize,
         db=db,
         data_root=data_root,
         unique=unique,
         good=quality == "good",
-        centered=centered_8x8,
-        electrons=units == "e-/s",
     )
-    return np.ma.MaskedArray(rows.data, mask=rows.mask, keep_mask=False, copy=False)
+    return make_table(rows, names, centered=centered_8x8, electrons=electrons)
 
 
-def _rows(
+def get_rows(
     start: Any,
     stop: Any,
     slot: int,
@@ -271,10 +271,28 @@ def _rows(
     imgsize: int | Iterable[int] | None = None,
     *,
     db: Database | None = None,
-    data_root: Path | str | None,
-    **options: bool,
+    data_root: Path | str | None = None,
+    unique: bool = True,
+    good: bool = False,
 ) -> Rows:
-    """Check what a caller asks for and read it; `options` are those of `read_rows`."""
+    """Return rows of a slot column by column, as they are stored: the fast way to few columns.
+
+    Parameters
+    ----------
+    start, stop, slot, columns, imgsize, db, data_root, unique
+        As for `get_slot_data`.
+    good : bool
+        Only rows with QUALITY 0.
+
+    Returns
+    -------
+    Rows
+        See `l0_rows.Rows`; arrays in native byte order.
+
+    Raises
+    ------
+    As `get_slot_data`.
+    """
     tstart, tstop = _interval(start, stop)
     slot, sizes = _slot(slot), _imgsizes(imgsize)
     unknown = [name for name in columns if name not in FIELDS]
@@ -283,7 +301,7 @@ def _rows(
     if not columns:
         raise InputError("columns is empty; name at least one, or leave it out for all")
     with closing(_open(db, data_root)) as archive:
-        return read_rows(archive, slot, tstart, tstop, columns, sizes, **options)
+        return read_rows(archive, slot, tstart, tstop, columns, sizes, unique=unique, good=good)
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -334,22 +352,23 @@ def get_l0_images(
     """
     meta = [name for name in (IMAGE_META if columns is None else columns) if name != "IMGRAW"]
     meta += [name for name in CORNER if name not in meta]
-    columns = [*meta, "IMGRAW", "IMGSIZE"]
-    rows = _rows(start, stop, slot, columns, imgsize, data_root=data_root, good=True)
-    images = rows.data["IMGRAW"].reshape(-1, 8, 8)
-    values = {name: _meta_values(rows, name) for name in meta}
-    masks = {name: rows.mask[name] for name in meta}
-    return [
-        ACAImage(
-            images[i, :size, :size],
-            meta={name: values[name][i] for name in meta if not masks[name][i]},
-        )
-        for i, size in enumerate(rows.data["IMGSIZE"])
-    ]
+    rows = get_rows(start, stop, slot, [*meta, "IMGRAW"], imgsize, data_root=data_root, good=True)
+    images = [image for block in rows.blocks for image in _images(block, meta)]
+    return images if rows.order is None else [images[i] for i in rows.order]
 
 
-def _meta_values(rows: Rows, name: str) -> npt.NDArray[Any]:
-    values = rows.data[name]
+def _images(block: Block, meta: Sequence[str]) -> Iterator[ACAImage]:
+    """Make the images of a block, with the metadata that its files have."""
+    table = make_table(Rows([block], None), meta)
+    mask: Any = table.mask
+    names = [name for name in meta if not mask[name].any()]
+    columns = [_meta_values(table.data[name], name) for name in names]
+    pixels = block.columns["IMGRAW"].astype(">f4")
+    for image, *values in zip(pixels, *columns, strict=True):
+        yield ACAImage.over(image, dict(zip(names, values, strict=True)))
+
+
+def _meta_values(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     return np.asarray(values - np.float32(KELVIN)) if name in TEMPERATURES else values
 
 
@@ -401,7 +420,11 @@ def get_aca_images(start: Any, stop: Any, *, data_root: Path | str | None = None
     from astropy.table import Table
 
     slots = [
-        _rows(start, stop, slot, COPIED, data_root=data_root, good=True, centered=True)
+        make_table(
+            get_rows(start, stop, slot, COPIED, data_root=data_root, good=True),
+            COPIED,
+            centered=True,
+        )
         for slot in SLOTS
     ]
     columns = {RENAMED.get(name, name): _joined(slots, name) for name in COPIED}
@@ -415,10 +438,11 @@ def get_aca_images(start: Any, stop: Any, *, data_root: Path | str | None = None
     )
 
 
-def _joined(slots: Sequence[Rows], name: str) -> np.ma.MaskedArray[Any, Any]:
+def _joined(slots: Sequence[SlotData], name: str) -> np.ma.MaskedArray[Any, Any]:
     """Join a column of all slots into one of native byte order."""
     data = np.concatenate([rows.data[name] for rows in slots])
-    mask = np.concatenate([rows.mask[name] for rows in slots])
+    masks: list[Any] = [rows.mask for rows in slots]
+    mask = np.concatenate([rows[name] for rows in masks])
     return np.ma.MaskedArray(data.astype(data.dtype.newbyteorder("=")), mask)
 
 
@@ -503,9 +527,11 @@ class MSID:
         self.slot = _slot(slot)
         self.tstart, self.tstop = _interval(start, stop)
         self.datestart, self.datestop = times.date(self.tstart), times.date(self.tstop)
-        rows = _rows(self.tstart, self.tstop, slot, ("TIME", column), 8, data_root=data_root)
-        self.vals = np.ma.MaskedArray(rows.data[column], mask=rows.mask[column])
-        self.times = rows.data["TIME"].astype(np.float64)
+        names = ("TIME", column)
+        rows = get_rows(self.tstart, self.tstop, slot, names, 8, data_root=data_root)
+        table = make_table(rows, names)
+        self.vals = table[column]
+        self.times = table.data["TIME"].astype(np.float64)
 
 
 class MSIDset(dict[str, MSID]):
@@ -563,18 +589,24 @@ def get_coverage(
     """
     from astropy.table import Table, vstack
 
-    columns = ["TIME", "QUALITY", "MJF", "MNF", "IMGSIZE"]
+    columns = ("TIME", "QUALITY", "MJF", "MNF", "IMGSIZE")
     return vstack(
         [
-            Table(_runs(_rows(start, stop, slot, columns, data_root=data_root), slot))
+            Table(
+                _runs(
+                    make_table(get_rows(start, stop, slot, columns, data_root=data_root), columns),
+                    slot,
+                )
+            )
             for slot in _slots(slots)
         ]
     )
 
 
-def _runs(rows: Rows, slot: int) -> dict[str, npt.NDArray[Any]]:
+def _runs(rows: SlotData, slot: int) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of the coverage table for one slot."""
-    data, mask = rows.data, rows.mask
+    data: Any = rows.data
+    mask: Any = rows.mask
     time, size = data["TIME"].astype(np.float64), data["IMGSIZE"].astype(np.int64)
     counter = data["MJF"].astype(np.int64) * MAJOR_FRAME + data["MNF"]
     counted = ~(mask["MJF"] | mask["MNF"])

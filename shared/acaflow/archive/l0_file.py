@@ -38,6 +38,7 @@ __all__ = [
     "covered_rows",
     "disagreement",
     "frame_runs",
+    "read_l0_content",
     "read_l0_file",
     "row_keys",
     "stored_path",
@@ -129,6 +130,12 @@ class L0File:
         """Tell whether the rows of two files of one slot are to be compared."""
         return self.time_min - NEAR_S <= other.time_max and other.time_min - NEAR_S <= self.time_max
 
+    def may_share_rows(self, other: L0File) -> bool:
+        """Tell, from the frame counters alone, whether a row may occur in both files."""
+        if self.frames is None or other.frames is None:
+            return self.frames is other.frames
+        return any(_meet(run, rival) for run in self.frames for rival in other.frames)
+
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Make a record from a row of ``all_files``."""
@@ -136,6 +143,14 @@ class L0File:
         if row["frames"] is not None:
             values["frames"] = tuple(tuple(run) for run in json.loads(row["frames"]))
         return cls(**values)
+
+
+def _meet(run: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    """Tell whether the counters of two runs overlap, across the wrap as well."""
+    (first, rows, step), (other_first, other_rows, other_step) = run, other
+    return (other_first - first) % COUNTERS < rows * step or (
+        first - other_first
+    ) % COUNTERS < other_rows * other_step
 
 
 def stored_path(year: int, doy: int, filename: str) -> str:
@@ -168,6 +183,11 @@ def read_l0_file(path: Path, name: str) -> L0File:
     SchemaError
         Name, keyword, column or row order not as expected.
     """
+    return read_l0_content(path, name)[0]
+
+
+def read_l0_content(path: Path, name: str) -> tuple[L0File, ImageTable]:
+    """Do what `read_l0_file` does, and return the table too."""
     named = paths.parse_l0_name(name)
     path = Path(path)
     try:
@@ -180,7 +200,7 @@ def read_l0_file(path: Path, name: str) -> L0File:
         time = _check_times(table, tstart, tstop)
         _check_slot(table, named.slot)
         year, doy = paths.l0_dir(named.filetime).split("/")
-        return L0File(
+        record = L0File(
             filename=paths.l0_stored_name(name),
             filetime=named.filetime,
             year=int(year),
@@ -206,6 +226,7 @@ def read_l0_file(path: Path, name: str) -> L0File:
         )
     except _Refusal as refusal:
         raise SchemaError(f"{name}: {refusal}", path) from None
+    return record, table
 
 
 class _Refusal(Exception):

@@ -281,6 +281,15 @@ class L0Index:
             )
         return change
 
+    def active(self, slot: int, imgsize: int) -> list[L0File]:
+        """Return the active files of a slot and image size, in file order."""
+        rows = self._db.execute(
+            f"SELECT * FROM all_files WHERE slot = ? AND imgsize = ? AND status = '{Status.ACTIVE}'"
+            " ORDER BY filetime, filename",
+            (slot, imgsize),
+        )
+        return [L0File.from_row(row) for row in rows]
+
     def withdraw(self, filename: str) -> Change:
         """Forget a file and settle those it covered; then remove or move the file itself.
 

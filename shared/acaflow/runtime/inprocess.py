@@ -53,6 +53,7 @@ def run(runtime: Runtime, on_progress: Callable[[str, str], None] | None = None)
     runtime.ledger.beat(runtime.me.row())
     try:
         keeper.return_lost()
+        keeper.look_for_notes()
         runtime.ledger.write(_FORGET_HINTS)  # whoever held the hints is gone
         while True:
             while transport.hints:

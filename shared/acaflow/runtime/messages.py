@@ -103,6 +103,14 @@ class ReindexArgs:
 
 
 @dataclass(frozen=True)
+class StoreArgs:
+    """One column store of the level-0 archive."""
+
+    slot: int = field(metadata={"help": "image slot, 0 to 7"})
+    imgsize: int = field(metadata={"help": "image size 4, 6 or 8 (pixels)"})
+
+
+@dataclass(frozen=True)
 class NoArgs:
     """A task without arguments."""
 
@@ -170,6 +178,34 @@ TASKS = {
             "ingest",
             L0FileArgs,
             "Validate a level-0 image file and add it to the archive",
+        ),
+        Task(
+            "ingest.aca_packets",
+            "ingest",
+            FileArgs,
+            "Make level-0 files of raw ACA packets and add them to the archive",
+        ),
+        Task(
+            "ingest.merge_l0_store",
+            "ingest",
+            StoreArgs,
+            "Merge small segments of a level-0 column store",
+            HOUSEKEEPING,
+            lock="ingest.l0_store:{slot}:{imgsize}",
+            coalesce="ingest.merge_l0_store:{slot}:{imgsize}",
+            debounce_s=1.0,
+            manual=True,
+        ),
+        Task(
+            "ingest.rebuild_l0_store",
+            "ingest",
+            StoreArgs,
+            "Build a level-0 column store anew from the archived files",
+            HOUSEKEEPING,
+            lock="ingest.l0_store:{slot}:{imgsize}",
+            coalesce="ingest.rebuild_l0_store:{slot}:{imgsize}",
+            debounce_s=1.0,
+            manual=True,
         ),
         Task("ingest.unknown_file", "ingest", FileArgs, "Refuse a file whose name no rule knows"),
         Task(
@@ -277,7 +313,10 @@ EVENTS = {
     for item in (
         EventKind("file.aca_l0.arrived", L0FileArgs, "watcher", ("ingest.aca_l0_file",)),
         EventKind("file.unknown.arrived", FileArgs, "watcher", ("ingest.unknown_file",)),
+        EventKind("file.aca_packets.arrived", FileArgs, "watcher", ("ingest.aca_packets",)),
         EventKind("aca_l0.updated", AcaL0Updated, "ingest"),
+        EventKind("aca_l0.store_grown", StoreArgs, "ingest", ("ingest.merge_l0_store",)),
+        EventKind("aca_l0.store_damaged", StoreArgs, "relay", ("ingest.rebuild_l0_store",)),
         EventKind("job.requested", JobRequested, "web, command line"),
         EventKind("job.dead", JobDead, "ledger"),
         EventKind("schedule.tick.reconcile", Tick, "relay", ("ingest.reconcile",)),
@@ -349,6 +388,7 @@ def _l0_fields(name: str) -> tuple[str, dict[str, Any]]:
 
 ARRIVALS: tuple[tuple[re.Pattern[str], str, Callable[[str], tuple[str, dict[str, Any]]]], ...] = (
     (paths.L0_NAME, "file.aca_l0.arrived", _l0_fields),
+    (paths.PACKETS_NAME, "file.aca_packets.arrived", lambda name: (f"file:{name}", {})),
 )
 """Name pattern, event kind, and what the name says; the watcher opens no file."""
 
@@ -384,7 +424,10 @@ def file_event(
 
 def known_patterns() -> str:
     """Return the file names that some rule knows, for messages."""
-    return "acaf<TSTART>N<version>_<slot>_img0.fits[.gz] (ACA level-0 images)"
+    return (
+        "acaf<TSTART>N<version>_<slot>_img0.fits[.gz] (ACA level-0 images),"
+        " aca_packets_<tstart>_<tstop>.fits|bin[.gz] (raw ACA packets)"
+    )
 
 
 TAKEN = "inbox/.taken/"
@@ -394,6 +437,20 @@ TAKEN = "inbox/.taken/"
 def original_name(path: str) -> str:
     """Return the delivered name of a taken file, ``inbox/.taken/<event id>.<name>``."""
     return PurePosixPath(path).name.split(".", 1)[1]
+
+
+# --- notes: what a reader without ledger leaves beside a product ---
+
+
+def _store_fields(note: PurePosixPath) -> tuple[str, StoreArgs]:
+    slot, imgsize = note.parts[-3:-1]
+    return f"aca0:{slot}", StoreArgs(int(slot), int(imgsize))
+
+
+NOTES: tuple[tuple[str, str, Callable[[PurePosixPath], tuple[str, Any]]], ...] = (
+    ("archive/aca0/store/[0-7]/[468]/damaged.json", "aca_l0.store_damaged", _store_fields),
+)
+"""Path pattern below the home, event kind, and what the path says; the relay looks for them."""
 
 
 # --- requests, ticks, operators ---

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import PurePosixPath
 from typing import Any
 
 import sqlalchemy as sa
@@ -71,7 +72,7 @@ class Relay:
         self.runtime = runtime
         self.clock = clock
         self._ticked: dict[str, int] = {}
-        self._next_beat = self._next_prune = 0.0
+        self._next_beat = self._next_look = self._next_prune = 0.0
         self.stop = threading.Event()
 
     def run(self, *, only_beat: bool = False) -> None:
@@ -90,7 +91,14 @@ class Relay:
 
     def tick(self) -> None:
         """Do each duty once; a failing one is logged and does not stop the others."""
-        for duty in (self.beat, self.return_lost, self.send_due, self.fire_schedule, self.prune):
+        for duty in (
+            self.beat,
+            self.return_lost,
+            self.send_due,
+            self.fire_schedule,
+            self.look_for_notes,
+            self.prune,
+        ):
             self._guarded(duty)
 
     def _guarded(self, duty: Callable[[], Any]) -> None:
@@ -160,7 +168,15 @@ class Relay:
                 self.runtime.record([messages.tick_event(name, slot)])
                 self._ticked[name] = slot
 
-    # --- (e) housekeeping ---
+    # --- (e) notes of readers ---
+
+    def look_for_notes(self) -> None:
+        """Record what readers without a ledger have left beside products."""
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + BEAT_S
+            record_notes(self.runtime)
+
+    # --- (f) housekeeping ---
 
     def prune(self) -> None:
         """Hourly: drop what retention does not keep, and staged files of ended attempts."""
@@ -207,6 +223,17 @@ def _loss(claim: Claim, process: Any, now: float) -> str | None:
     if is_alive(int(pid), float(start)):
         return None
     return "ProcessDied" if is_alive(process["pid"], process["pid_start"]) else "WorkerGone"
+
+
+def record_notes(runtime: core.Runtime) -> None:
+    """Record an event for each note (`messages.NOTES`); one that was recorded changes nothing."""
+    root = runtime.home.root
+    for pattern, kind, describe in messages.NOTES:
+        for path in root.glob(pattern):
+            subject, payload = describe(PurePosixPath(path.relative_to(root)))
+            identity = f"{path.stat().st_mtime_ns}|{path.read_text(errors='replace')}"
+            event = messages.new_event(kind, subject, payload, "note", identity)
+            runtime.record([event])
 
 
 def sweep_work(runtime: core.Runtime) -> int:

@@ -5,14 +5,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from acaflow import storage
-from acaflow.archive import aca_l0, l0_rows
+from acaflow.archive import aca_l0, l0_archive, l0_rows
 from acaflow.archive.l0_file import read_l0_file
 from acaflow.archive.l0_index import L0Index
 from acaflow.errors import CorruptFileError, MissingDataError
@@ -25,11 +24,6 @@ EARLY, LATE = "2020-01-01T00:00:00", "2020-01-02T00:00:00"
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "aca0"
-
-
-def read(root, *args, **options):
-    with closing(l0_rows.Archive.open(root / "archfiles.db3", root)) as archive:
-        return l0_rows.read_rows(archive, *args, **options)
 
 
 def place(root, path):
@@ -61,21 +55,18 @@ def test_rows_are_columns_in_time_order_with_the_file_of_each(root, tmp_path):
     high = make_l0_file(tmp_path / "b", imgsize=6, rows=6, frame=8 * 8, revision=2)
     for path in (low, high):
         deliver(root, path)
-    rows = read(root, 0, *ALL, ("TEMPCCD", "IMGRAW", "TIME", "HD3TLM62"))
-    assert rows.data.dtype.names == ("TIME", "TEMPCCD", "IMGRAW", "HD3TLM62")
-    assert rows.filenames == (low.name, high.name)
-    assert rows.code.tolist() == [0] * 8 + [1] * 6 + [0] * 10
-    np.testing.assert_allclose(
-        rows.data["TIME"], BASE_TIME - 0.848 + 2.05 * np.arange(24), rtol=0, atol=1e-6
-    )
-    assert rows.data["TEMPCCD"].tolist() == [np.float32(263.55)] * 24
-    images = rows.data["IMGRAW"].reshape(-1, 8, 8)
-    np.testing.assert_array_equal(images[:, :6, :6], pixels(BASE_COUNTER + 8 * np.arange(24), 6))
-    is_masked = rows.mask["IMGRAW"].reshape(-1, 8, 8)
-    assert not is_masked[:, :6, :6].any()
-    assert is_masked.sum() == 24 * 28
-    assert rows.mask["HD3TLM62"].all()
-    assert not rows.mask["TEMPCCD"].any()
+    rows = aca_l0.get_rows(*ALL, 0, ("TEMPCCD", "IMGRAW", "TIME", "HD3TLM62"), data_root=root)
+    assert [block.files for block in rows.blocks] == [[(low.name, 18)], [(high.name, 6)]]
+    time, missing = rows.column("TIME")
+    np.testing.assert_allclose(time, BASE_TIME - 0.848 + 2.05 * np.arange(24), rtol=0, atol=1e-6)
+    assert missing is None
+    temperatures, missing = rows.column("TEMPCCD")
+    assert temperatures.tolist() == [np.float32(263.55)] * 24
+    images, missing = rows.column("IMGRAW")
+    np.testing.assert_array_equal(images, pixels(BASE_COUNTER + 8 * np.arange(24), 6))
+    header_3, missing = rows.column("HD3TLM62")
+    assert header_3.tolist() == [0] * 24
+    assert missing.tolist() == [True] * 24
 
 
 def test_file_names_follow_the_rows(root, tmp_path):
@@ -83,9 +74,9 @@ def test_file_names_follow_the_rows(root, tmp_path):
     high = make_l0_file(tmp_path / "b", rows=6, frame=8 * 16, revision=2)
     for path in (low, high):
         deliver(root, path)
-    names = read(root, 0, *ALL).data["FILENAME"].tolist()
+    names = aca_l0.get_slot_data(*ALL, 0, data_root=root)["FILENAME"].tolist()
     assert names == [low.name] * 8 + [high.name] * 6 + [low.name] * 10
-    assert read(root, 1, *ALL).data["FILENAME"].tolist() == []
+    assert aca_l0.get_slot_data(*ALL, 1, data_root=root)["FILENAME"].tolist() == []
 
 
 def test_an_index_without_tables_is_no_archive(root):
@@ -124,14 +115,14 @@ def at_first_read(monkeypatch):
     """Do something once, when the index has been asked and the first file is about to be read."""
 
     def arrange(action):
-        inflate, actions = l0_rows.inflate, [action]
+        inflate, actions = l0_archive.inflate, [action]
 
         def interrupted(path):
             if actions:
                 actions.pop()()
             return inflate(path)
 
-        monkeypatch.setattr(l0_rows, "inflate", interrupted)
+        monkeypatch.setattr(l0_archive, "inflate", interrupted)
 
     return arrange
 
@@ -188,7 +179,7 @@ OTHER = {
 @pytest.mark.parametrize("what", OTHER)
 def test_reader_gives_up_where_the_index_never_follows(root, tmp_path, monkeypatch, what):
     options, message = OTHER[what]
-    monkeypatch.setattr(l0_rows, "SETTLE_S", 0.05)
+    monkeypatch.setattr(l0_archive, "SETTLE_S", 0.05)
     deliver(root, make_l0_file(tmp_path / "in", date=EARLY))
     record = place(root, make_l0_file(tmp_path / "other", **{"date": EARLY} | options))
     with pytest.raises(CorruptFileError, match=f"{record.filename} {message}") as caught:

@@ -25,6 +25,9 @@ WHERE = f"2019/270/{NAME}"
 
 STEPS = {
     "ingest.aca_l0_file": steps.aca_l0_file,
+    "ingest.aca_packets": steps.aca_packets,
+    "ingest.merge_l0_store": steps.merge_l0_store,
+    "ingest.rebuild_l0_store": steps.rebuild_l0_store,
     "ingest.unknown_file": steps.unknown_file,
     "ingest.reconcile": steps.reconcile,
     "ingest.reindex_l0_file": steps.reindex_l0_file,
@@ -212,7 +215,8 @@ def test_unknown_name_is_refused_with_the_known_ones(runtime, tmp_path):
     assert (row.state, row.error_class) == ("dead", "BadInput")
     assert row.error_text == (
         "notes.txt: no rule knows this name; known:"
-        " acaf<TSTART>N<version>_<slot>_img0.fits[.gz] (ACA level-0 images)"
+        " acaf<TSTART>N<version>_<slot>_img0.fits[.gz] (ACA level-0 images),"
+        " aca_packets_<tstart>_<tstop>.fits|bin[.gz] (raw ACA packets)"
     )
 
 

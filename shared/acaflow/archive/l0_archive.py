@@ -1,0 +1,143 @@
+"""The reading side of the level-0 index: which files hold an interval, and are they the ones.
+
+Files read: ``<data_root>/archfiles.db3`` and the level-0 files that it names.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from acaflow import storage
+from acaflow.archive.l0_file import NEAR_S, L0File, disagreement, frame_runs, stored_path
+from acaflow.archive.l0_fits import ImageTable, inflate, read_table
+from acaflow.errors import CorruptFileError, MissingDataError
+
+__all__ = ["Archive", "OutOfStep"]
+
+LONGEST_LEAD_S = 9.3
+"""Most that a first row TIME lies before the header TSTART (s; aca-archive 2.2)."""
+
+SETTLE_S = 2.0
+"""Longest wait for the index row of a replaced file (s); eight writers made it 0.4 s."""
+LOOK_S = 0.01
+"""From one look at that row to the next (s)."""
+
+
+class OutOfStep(Exception):
+    """A file is not the one of its index row: just replaced or withdrawn, or spoiled."""
+
+    def __init__(self, record: L0File, error: CorruptFileError | FileNotFoundError) -> None:
+        super().__init__(str(error))
+        self.record = record
+        self.error = error
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A level-0 archive, open for reading.
+
+    Attributes
+    ----------
+    root : Path
+        Its folder.
+    index : sqlite3.Connection
+        Its index; each query sees the state of one instant.
+    """
+
+    root: Path
+    index: sqlite3.Connection
+
+    @classmethod
+    def open(cls, index: Path, root: Path) -> Archive:
+        """Open the index read-only; MissingDataError if there is none."""
+        archive = cls(root, storage.read_sqlite(index))
+        if "archfiles" not in archive.tables:
+            archive.close()
+            raise MissingDataError(f"no archive at {root}: {index.name} has no table archfiles")
+        return archive
+
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """Names of the tables; a tree written by public tools has no ``all_files``."""
+        return frozenset(
+            row["name"]
+            for row in self.index.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        )
+
+    def paths(
+        self, tstart: float, tstop: float, slots: Sequence[int], imgsizes: Sequence[int]
+    ) -> list[Path]:
+        """Return the active files with ``TSTART < tstop and TSTOP > tstart``, in file order."""
+        rows = self.index.execute(
+            "SELECT year, doy, filename FROM archfiles WHERE tstart < ? AND tstop > ?"
+            f" AND slot IN ({_marks(slots)}) AND imgsize IN ({_marks(imgsizes)})"
+            " ORDER BY filetime, slot, filename",
+            (tstop, tstart, *slots, *imgsizes),
+        )
+        return [self.root / stored_path(*row) for row in rows]
+
+    def near(self, slot: int, tstart: float, tstop: float) -> list[L0File]:
+        """Return the active files of a slot with rows in or near an interval, in file order."""
+        tstart, tstop = tstart - NEAR_S, tstop + NEAR_S
+        if "all_files" in self.tables:
+            rows = self.index.execute(
+                "SELECT * FROM all_files WHERE slot = ? AND time_min <= ? AND time_max >= ?"
+                " AND status = 'active' ORDER BY filetime, filename",
+                (slot, tstop, tstart),
+            )
+            return [L0File.from_row(row) for row in rows]
+        # The first rows lie before TSTART; an interval widened by that finds a superset.
+        rows = self.index.execute(
+            "SELECT *, '' AS sha256, tstart - :lead AS time_min, tstop AS time_max, NULL AS frames"
+            " FROM archfiles WHERE slot = :slot AND tstart - :lead <= :stop AND tstop >= :start"
+            " ORDER BY filetime, filename",
+            {"lead": LONGEST_LEAD_S, "slot": slot, "start": tstart, "stop": tstop},
+        )
+        records = [L0File.from_row(row) for row in rows]
+        return [replace(record, frames=frame_runs(self.read(record))) for record in records]
+
+    def read(self, record: L0File) -> ImageTable:
+        """Return the table of an indexed file; it must be the one that was indexed."""
+        path = self.root / record.path
+        try:
+            table = read_table(inflate(path), path)
+        except FileNotFoundError as err:
+            raise OutOfStep(record, err) from err
+        if difference := disagreement(record, table):
+            raise OutOfStep(record, CorruptFileError(f"{path} {difference}", path))
+        return table
+
+    def catches_up(self, found: OutOfStep) -> bool:
+        """Wait until the index drops the row that a file does not fit; False if it keeps it.
+
+        A file enters the tree before its row, so a replaced one is waited for. It leaves the
+        tree after its row, so a missing one is not.
+        """
+        patience_s = SETTLE_S if isinstance(found.error, CorruptFileError) else 0.0
+        deadline = time.monotonic() + patience_s
+        while self._has(found.record):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOOK_S)
+        return True
+
+    def _has(self, record: L0File) -> bool:
+        query = (
+            "SELECT 1 FROM archfiles WHERE filename = ? AND rows = ? AND date = ? AND checksum IS ?"
+        )
+        row = (record.filename, record.rows, record.date, record.checksum)
+        return self.index.execute(query, row).fetchone() is not None
+
+    def close(self) -> None:
+        """Release the index."""
+        self.index.close()
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,293 @@
+"""The fast copy of the level-0 archive: decoded columns, one column store per slot and size.
+
+Files::
+
+    <data_root>/store/<slot>/<size>/    an `acaflow.colstore.Store` in keep mode
+    <data_root>/store/<slot>/<size>/damaged.json    a reader found it damaged; rebuild it
+
+A source of a store is one level-0 file, known by its name and the SHA-256 of its content, with
+all its rows in file order. Which files count is decided by the index alone, so a store may lack
+files (they are read from the tree) and may hold superseded ones (nobody asks for them). It can
+be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from acaflow import storage
+from acaflow.archive.l0_file import L0File, read_l0_content
+from acaflow.archive.l0_fits import ImageTable
+from acaflow.colstore import DamagedStoreError, Source, SourceRange, Store
+from acaflow.errors import AcaflowError
+
+__all__ = [
+    "CODEC",
+    "COLUMNS",
+    "DAMAGE_NOTE",
+    "Part",
+    "add",
+    "build",
+    "merge",
+    "physical",
+    "read_parts",
+    "replace",
+    "store_of",
+]
+
+log = logging.getLogger(__name__)
+
+# fmt: off
+COLUMNS = {
+    name: np.dtype(kind)
+    for kind, names in (
+        ("f8", ("TIME",)), ("i4", ("QUALITY", "MJF", "MNF")), ("f8", ("END_INTEG_TIME",)),
+        ("f4", ("INTEG",)), ("S4", ("PIXTLM", "BGDTYP")),
+        ("u1", ("GLBSTAT", "COMMCNT", "COMMPROG", "IMGFID1", "IMGNUM1", "IMGFUNC1", "IMGSTAT")),
+        ("i2", ("IMGROW0", "IMGCOL0", "IMGSCALE", "BGDAVG")),
+        ("u1", ("IMGFID2", "IMGNUM2", "IMGFUNC2")), ("i2", ("BGDRMS",)),
+        ("f4", ("TEMPCCD", "TEMPHOUS", "TEMPPRIM", "TEMPSEC")),
+        ("u1", ("BGDSTAT", "IMGFID3", "IMGNUM3", "IMGFUNC3", "IMGFID4", "IMGNUM4", "IMGFUNC4")),
+        ("f4", ("IMGRAW",)),
+        ("u1", tuple(f"HD3TLM{word}" for word in (62, 63, 64, 65, 66, 67, 72, 73, 74, 75, 76, 77))),
+    )
+    for name in names
+}
+# fmt: on
+"""Columns of a level-0 file in the order of aca-archive 2.3, and their types in memory."""
+
+DAMAGE_NOTE = "damaged.json"
+"""Left in a damaged store by whoever met the damage; its content says what is wrong."""
+
+CODEC: Literal["zstd"] = "zstd"
+"""Compressor of the stores; lz4 inflates in half the time but takes more than the gz files."""
+BATCH = 32
+"""Files appended in one commit when a store is rebuilt."""
+
+Array = npt.NDArray[Any]
+
+
+def physical(table: ImageTable, name: str) -> Array:
+    """Return a column of a file, contiguous, with its type of `COLUMNS`."""
+    values = table.column(name)
+    return np.ascontiguousarray(values.astype(COLUMNS[name], copy=False))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one file inside arrays that may hold rows of others too.
+
+    Attributes
+    ----------
+    columns : dict of str to ndarray
+        Columns that the file has, of those asked for.
+    start, stop : int
+        The rows in these arrays.
+    first : int
+        Number of the first of them in the file.
+    """
+
+    columns: dict[str, Array]
+    start: int
+    stop: int
+    first: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@lru_cache(maxsize=256)
+def _cached(root: Path) -> Store:
+    """Return the same store each time: it remembers its manifest and heads."""
+    return Store(root, "keep", CODEC)
+
+
+def store_of(data_root: Path, slot: int, imgsize: int) -> Store:
+    """Return the store of a slot and image size; it may not exist yet."""
+    return _cached(data_root / "store" / str(slot) / str(imgsize))
+
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+def read_parts(
+    data_root: Path,
+    records: Sequence[L0File],
+    tstart: float,
+    tstop: float,
+    columns: Sequence[str],
+) -> dict[str, Part]:
+    """Return what the stores have of some files of one slot.
+
+    Parameters
+    ----------
+    data_root : Path
+        Folder of the level-0 archive.
+    records : sequence of L0File
+        The files, in file order.
+    tstart, tstop : float
+        Rows outside this interval may be left out (CXC seconds).
+    columns : sequence of str
+        Names of `COLUMNS`, TIME among them.
+
+    Returns
+    -------
+    dict of str to Part
+        By file name; a file that is not stored, or not readable there, is absent.
+    """
+    parts: dict[str, Part] = {}
+    for size in sorted({record.imgsize for record in records}):
+        those = [record for record in records if record.imgsize == size]
+        store = store_of(data_root, those[0].slot, size)
+        try:
+            parts |= store.repeat(lambda: _read(store, those, tstart, tstop, columns))  # noqa: B023
+        except DamagedStoreError as err:
+            log.warning("%s; the level-0 files are read instead", err)
+            note_damage(store, err)
+    return parts
+
+
+def _read(
+    store: Store,
+    records: Sequence[L0File],
+    tstart: float,
+    tstop: float,
+    columns: Sequence[str],
+) -> dict[str, Part]:
+    known = {(item.name, item.sha256): item for item in store.sources(tstart, tstop)}
+    found = [
+        (record, item)
+        for record in records
+        if (item := known.get((record.filename, record.sha256)))
+    ]
+    parts: dict[str, Part] = {}
+    for present, group in groupby(found, lambda pair: store.columns(pair[1].segment)):
+        parts |= _read_alike(
+            store, list(group), tstart, tstop, [name for name in columns if name in present]
+        )
+    return parts
+
+
+def _read_alike(
+    store: Store,
+    found: Sequence[tuple[L0File, SourceRange]],
+    tstart: float,
+    tstop: float,
+    columns: Sequence[str],
+) -> dict[str, Part]:
+    """Read files that have the same columns into common arrays."""
+    ranges = [store.rows_between(item, tstart, tstop, closed=True) for _, item in found]
+    arrays = store.read_rows(
+        [(item.segment, *rows) for (_, item), rows in zip(found, ranges, strict=True)], columns
+    )
+    if "IMGRAW" in arrays:
+        size = found[0][0].imgsize
+        arrays["IMGRAW"] = arrays["IMGRAW"].reshape(-1, size, size)
+    stops = np.cumsum([row1 - row0 for row0, row1 in ranges]).tolist()
+    return {
+        record.filename: Part(arrays, stop - (row1 - row0), stop, row0 - item.row0)
+        for (record, item), (row0, row1), stop in zip(found, ranges, stops, strict=True)
+    }
+
+
+def note_damage(store: Store, error: DamagedStoreError) -> None:
+    """Leave a note beside the manifest; where nothing can be written, the log has it."""
+    if (store.root / DAMAGE_NOTE).exists():
+        return  # told already
+    note = {"segment": error.path.name if error.path else "", "error": str(error)}
+    with suppress(OSError, AcaflowError):
+        storage.write_text(store.root / DAMAGE_NOTE, json.dumps(note, sort_keys=True))
+
+
+# --- Writing ------------------------------------------------------------------------------------
+
+
+def source_of(record: L0File, table: ImageTable) -> Source:
+    """Return the columns of a file as a source."""
+    columns = {name: physical(table, name) for name in COLUMNS if name in table.names}
+    columns["IMGRAW"] = columns["IMGRAW"].reshape(len(table.rows), -1)
+    return Source(record.filename, record.revision or 0, record.filetime, record.sha256, columns)
+
+
+def add(data_root: Path, record: L0File, table: ImageTable) -> bool:
+    """Append a file to its store; nothing happens if it is there.
+
+    Returns
+    -------
+    bool
+        Enough small segments have gathered for `merge`.
+    """
+    store = store_of(data_root, record.slot, record.imgsize)
+    try:
+        store.append([source_of(record, table)])
+        return store.is_fragmented()
+    except DamagedStoreError as err:
+        log.warning("%s; %s is read from its file until a rebuild", err, record.filename)
+        note_damage(store, err)
+        return False
+
+
+def merge(data_root: Path, slot: int, imgsize: int, records: Collection[L0File]) -> int:
+    """Merge small segments, leaving out files that are not among `records`.
+
+    Returns
+    -------
+    int
+        Segments rewritten; 0 too if the store is damaged, which is noted.
+    """
+    wanted = {(record.filename, record.sha256) for record in records}
+    store = store_of(data_root, slot, imgsize)
+    try:
+        return store.merge(lambda item: (item.name, item.sha256) in wanted)
+    except DamagedStoreError as err:
+        log.warning("%s; it is not merged", err)
+        note_damage(store, err)
+        return 0
+
+
+def build(store: Store, data_root: Path, records: Sequence[L0File]) -> None:
+    """Append those files of one slot and size that a store lacks, and merge it.
+
+    Raises
+    ------
+    DataError, FileNotFoundError
+        A file cannot be read, or is not the one that was indexed.
+    """
+    known = {(item.name, item.sha256) for item in store.sources()}
+    missing = [item for item in records if (item.filename, item.sha256) not in known]
+    for first in range(0, len(missing), BATCH):
+        store.append(
+            source_of(*read_l0_content(data_root / item.path, item.filename))
+            for item in missing[first : first + BATCH]
+        )
+    if missing:
+        store.merge(everything=True)
+
+
+def replace(data_root: Path, slot: int, imgsize: int, staged: Path) -> None:
+    """Put a built store in the place of the present one; none if nothing was built.
+
+    Between the two renames readers find no store, and read the files.
+    """
+    root = store_of(data_root, slot, imgsize).root
+    discarded = staged.with_name(f"{staged.name}.old")
+    with storage.translated(root):
+        if root.exists():
+            root.rename(discarded)
+        if staged.exists():
+            storage.make_dirs(root.parent)
+            staged.rename(root)
+            storage.fsync_dir(root.parent)
+        shutil.rmtree(discarded, ignore_errors=True)
