@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [group ...]``; groups: up, archive, colstore, runtime."""
+"""Run the benchmarks: ``python -m benchmarks [group ...]``; groups are the keys of `GROUPS`."""
 
 from __future__ import annotations
 

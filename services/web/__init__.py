@@ -23,7 +23,7 @@ from werkzeug.exceptions import Forbidden, HTTPException
 from acaflow import __version__
 from acaflow.errors import AcaflowError, InputError, MissingDataError, TransientError
 from acaflow.paths import Home
-from services.web import api, views, words
+from services.web import api, level0, telemetry, views, words
 
 if TYPE_CHECKING:
     from acaflow.runtime.core import Runtime
@@ -88,6 +88,8 @@ def create_app(runtime: Runtime | None = None) -> Flask:
     app.register_error_handler(Exception, _fail)
     app.register_blueprint(views.blueprint)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(level0.blueprint)
+    app.register_blueprint(telemetry.blueprint)
     return app
 
 
@@ -154,7 +156,8 @@ def _only_from_here() -> None:
 
 
 def _finish(response: Response) -> Response:
-    response.headers.update(HEADERS)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)  # the interactive explorer has its own policy
     response.headers["X-Request-Id"] = g.number
     if request.endpoint == "static":
         name = (request.view_args or {}).get("filename", "")
@@ -165,6 +168,8 @@ def _finish(response: Response) -> Response:
             response.headers["Cache-Control"] = "no-cache"
     elif request.endpoint == "views.download":
         response.headers["Cache-Control"] = "no-cache"
+    elif request.endpoint == "telemetry.plotly_script":  # its address has its version
+        response.headers["Cache-Control"] = f"public, max-age={A_YEAR_S}, immutable"
     else:
         response.headers["Cache-Control"] = "no-store"
     return response

@@ -21,6 +21,8 @@ PLACES = (
     ("views.show_overview", "Overview", "o"),
     ("views.show_jobs", "Jobs", "j"),
     ("views.show_events", "Events", "e"),
+    ("level0.show_day", "Level 0", "l"),
+    ("telemetry.explore", "Telemetry", "t"),
     ("views.show_quarantine", "Quarantine", "q"),
     ("views.show_dead", "Dead", "d"),
 )

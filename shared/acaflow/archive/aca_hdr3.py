@@ -34,6 +34,7 @@ from acaflow.archive.hdr3_def import (
     Coding,
     Hdr3Entry,
 )
+from acaflow.archive.l0_rows import Rows
 from acaflow.errors import InputError, MissingDataError
 
 __all__ = [
@@ -327,7 +328,7 @@ class _Samples:
 
     def on(self, shared_times: FloatArray) -> _Samples:
         """Return the samples at other times, which include their own; invalid elsewhere."""
-        if np.array_equal(shared_times, self.times):
+        if _are_equal(shared_times, self.times):
             return self
         place = np.searchsorted(shared_times, self.times)
 
@@ -347,7 +348,7 @@ def _samples(
 
     A sample is valid if its QUALITY is 0 and the next one follows after 4.1 s.
     """
-    rows = aca_l0.get_rows(
+    most, pieces = aca_l0.stream_rows(
         start,
         stop + PADDING_S,
         slot,
@@ -355,26 +356,75 @@ def _samples(
         8,
         data_root=data_root,
     )
-    time, _ = rows.column("TIME")
-    # A change of the integration time moves TIME, the middle, but not the end of integration.
-    end, has_none = rows.column("END_INTEG_TIME")
-    quality, _ = rows.column("QUALITY")
-    valid = np.zeros(len(time), bool)
-    for first in range(0, len(time) - 1, BLOCK):
-        last = min(first + BLOCK, len(time) - 1)
-        here, there = slice(first, last), slice(first + 1, last + 1)
-        spacing = end[there] - end[here]
-        if has_none is not None:
-            in_time = has_none[here] | has_none[there]
-            spacing[in_time] = (time[there] - time[here])[in_time]
-        follows = np.abs(spacing - READOUT_S) <= READOUT_TOLERANCE_S
-        valid[here] = follows & (quality[here] == 0)
-    stored = {}
-    for name in columns:
-        stored[slot, name], missing = rows.column(name)
-        if missing is not None:
-            valid &= ~missing
+    collected = _Collected(most, columns)
+    for rows in pieces:
+        collected.add(rows)
+    time, valid, *values = collected.arrays()
+    stored = {(slot, name): column for name, column in zip(columns, values, strict=True)}
     return _Samples(time, valid, stored).between(start, stop)
+
+
+class _Collected:
+    """Samples taken from pieces of rows into arrays that are allocated once.
+
+    Parameters
+    ----------
+    most : int
+        How many samples are expected at most.
+    names : sequence of str
+        The header-3 columns.
+    """
+
+    def __init__(self, most: int, names: Sequence[str]) -> None:
+        self.names = names
+        self.n = 0
+        self._arrays: list[npt.NDArray[Any]] = [np.empty(most), np.empty(most, bool)]
+        self._arrays += [np.empty(most, np.uint8) for _ in names]
+        self._last = (0.0, 0.0, False)
+
+    def add(self, rows: Rows) -> None:
+        """Append a piece; that its last sample is valid is known with the next piece."""
+        time, _ = rows.column("TIME")
+        # A change of the integration time moves TIME, the middle, but not the end of integration.
+        end, has_none = rows.column("END_INTEG_TIME")
+        if has_none is not None:
+            end = np.where(has_none, np.nan, end)
+        quality, _ = rows.column("QUALITY")
+        good = quality == 0
+        first, self.n = self.n, self.n + len(time)
+        for array in self._arrays:
+            if len(array) < self.n:  # a file was replaced by a longer one meanwhile
+                array.resize(2 * self.n, refcheck=False)
+        times, valid, *columns = (array[first : self.n] for array in self._arrays)
+        for name, target in zip(self.names, columns, strict=True):
+            target[:], missing = rows.column(name)
+            good = good if missing is None else good & ~missing
+        times[:] = time
+        valid[:-1] = _follows(end[:-1], end[1:], time[:-1], time[1:]) & good[:-1]
+        valid[-1] = False
+        if first:
+            last_end, last_time, last_good = self._last
+            follows = _follows(np.array([last_end]), end[:1], np.array([last_time]), time[:1])
+            self._arrays[1][first - 1] = last_good and follows[0]
+        self._last = float(end[-1]), float(time[-1]), bool(good[-1])
+
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        """Return TIME, validity and the columns."""
+        parts = [array[: self.n] for array in self._arrays]
+        # Keep no large allocation alive behind a small result.
+        return [part.copy() for part in parts] if self.n < len(self._arrays[0]) // 2 else parts
+
+
+def _follows(
+    end: FloatArray, next_end: FloatArray, time: FloatArray, next_time: FloatArray
+) -> BoolArray:
+    """Tell whether a sample comes 4.1 s after another, in TIME where an end is unknown (NaN)."""
+    spacing = next_end - end
+    unknown = np.isnan(spacing)
+    if unknown.any():
+        spacing[unknown] = (next_time - time)[unknown]
+    spacing -= READOUT_S
+    return np.abs(spacing, out=spacing) <= READOUT_TOLERANCE_S
 
 
 def _read(
@@ -424,9 +474,13 @@ def _slots(entry: Hdr3Entry) -> tuple[int, ...]:
 
 def _union(parts: Sequence[FloatArray]) -> FloatArray:
     """Return the sorted union of times; slots share one grid, so equal means equal."""
-    if all(np.array_equal(part, parts[0]) for part in parts):
+    if all(_are_equal(part, parts[0]) for part in parts):
         return parts[0] if parts else np.empty(0)
     return np.unique(np.concatenate(parts))
+
+
+def _are_equal(times: FloatArray, others: FloatArray) -> bool:
+    return times is others or np.array_equal(times, others)
 
 
 def _joined(columns: Sequence[Byte], slots: Mapping[int, _Samples]) -> _Samples:
@@ -471,22 +525,23 @@ def _values(entry: Hdr3Entry, samples: _Samples) -> np.ma.MaskedArray[Any, Any]:
 
 def _decode(entry: Hdr3Entry, columns: Sequence[ByteColumn], vals: npt.NDArray[Any]) -> None:
     """Decode bytes, the most significant column first, into `vals`; block by block."""
+    width = next(width for width in (1, 2, 4, 8) if width >= len(columns))
+    words = np.zeros(BLOCK, f"<u{width}")
+    parts = words.view(np.uint8).reshape(BLOCK, width)
+    sign_bit = words.dtype.type(1 << (8 * len(columns) - 1))
     for first in range(0, len(vals), BLOCK):
-        block = slice(first, first + BLOCK)
-        words = columns[0][block].astype(np.int64)
-        for column in columns[1:]:
-            words <<= 8
-            words |= column[block]
+        block = vals[first : first + BLOCK]
+        n = len(block)
+        for place, column in enumerate(reversed(columns)):
+            parts[:n, place] = column[first : first + n]
         if entry["coding"] == Coding.THERMISTOR:
-            # Negative counts are beyond the curve however they are read.
-            np.take(_thermistor_curve(), words, out=vals[block], mode="clip")
+            np.take(_thermistor_curve(), words[:n], out=block, mode="clip")
             continue
-        sign_bit = 1 << (8 * len(columns) - 1)
-        if entry["coding"] == Coding.SIGNED:
-            words ^= sign_bit
-        if entry["coding"] != Coding.UNSIGNED:
-            words -= sign_bit
-        np.multiply(words, entry["scale"], out=vals[block])
+        if entry["coding"] == Coding.OFFSET:  # zero is the sign bit alone
+            words[:n] ^= sign_bit
+        counts = words if entry["coding"] == Coding.UNSIGNED else words.view(f"<i{width}")
+        # In the type of the values: telemetry words overflow.
+        np.multiply(counts[:n], entry["scale"], out=block, dtype=block.dtype, casting="unsafe")
 
 
 @cache

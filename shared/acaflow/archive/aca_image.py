@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from acaflow.archive.star_images import compute_centroids
 from acaflow.errors import InputError
 
 __all__ = ["ACAImage"]
 
 _KEYS = ("IMGROW0", "IMGCOL0")
-_CORNERS = ([0, 0, 5, 5], [0, 5, 0, 5])
-"""Pixels of a 6x6 image that the spacecraft does not send."""
 _ARITHMETIC = {
     "add": np.add,
     "sub": np.subtract,
@@ -276,23 +275,12 @@ class ACAImage(np.ndarray[tuple[int, ...], np.dtype[Any]]):
         """
         if self.ndim != 2 or self.shape[0] != self.shape[1]:
             raise InputError(f"a centroid needs a square image; got shape {self.shape}")
-        if pix_zero_loc not in ("center", "edge"):
-            raise InputError(f"pix_zero_loc is {pix_zero_loc!r}; expected 'center' or 'edge'")
-        pixels = np.array(self, dtype=np.float64)
-        if bgd is not None:
-            pixels -= np.asarray(bgd, dtype=np.float64)
-        first = 1 if len(pixels) == 8 else 0
-        pixels = pixels[1:7, 1:7] if first else pixels
-        if len(pixels) == 6:
-            pixels[_CORNERS] = 0.0
-        norm = float(pixels.sum())
-        if norm_clip is not None:
-            norm = max(norm, norm_clip)
-        elif norm <= 0:
+        rows, cols, norms = compute_centroids(
+            np.asarray(self)[None], bgd=bgd, pix_zero_loc=pix_zero_loc, norm_clip=norm_clip
+        )
+        row, col, norm = float(rows[0]), float(cols[0]), float(norms[0])
+        if np.isnan(row):
             raise InputError(f"the image norm is {norm}; a centroid needs a positive one")
-        place = first + np.arange(len(pixels)) + (0.5 if pix_zero_loc == "edge" else 0.0)
-        row = float(place @ pixels.sum(axis=1)) / norm
-        col = float(place @ pixels.sum(axis=0)) / norm
         if self._is_absolute:
             row, col = row + float(self.row0), col + float(self.col0)
         return row, col, norm

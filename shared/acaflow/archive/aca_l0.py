@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acaflow import storage, times
+from acaflow.archive import l0_rows
 from acaflow.archive.aca_image import ACAImage
 from acaflow.archive.l0_archive import Archive
 from acaflow.archive.l0_file import COUNTERS, FRAME_STEP, MAJOR_FRAME
@@ -302,6 +303,39 @@ def get_rows(
         raise InputError("columns is empty; name at least one, or leave it out for all")
     with closing(_open(db, data_root)) as archive:
         return read_rows(archive, slot, tstart, tstop, columns, sizes, unique=unique, good=good)
+
+
+def stream_rows(
+    start: Any,
+    stop: Any,
+    slot: int,
+    columns: Sequence[str],
+    imgsize: int,
+    *,
+    data_root: Path | str | None = None,
+) -> tuple[int, Iterator[Rows]]:
+    """Return rows like `get_rows` in pieces that follow in TIME, for intervals of years.
+
+    Returns
+    -------
+    most : int
+        About as many rows there are at most, to allocate once.
+    pieces : iterator of Rows
+        Each of one image size and sorted; none is empty.
+
+    Raises
+    ------
+    As `get_slot_data`.
+    """
+    tstart, tstop = _interval(start, stop)
+    slot, sizes = _slot(slot), _imgsizes(imgsize)
+    archive = _open(None, data_root)
+
+    def pieces() -> Iterator[Rows]:
+        with closing(archive):
+            yield from l0_rows.stream_rows(archive, slot, tstart, tstop, columns, sizes)
+
+    return archive.most_rows(slot, tstart, tstop, imgsize), pieces()
 
 
 def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -82,6 +82,15 @@ class Archive:
         )
         return [self.root / stored_path(*row) for row in rows]
 
+    def most_rows(self, slot: int, tstart: float, tstop: float, imgsize: int) -> int:
+        """Return the number of rows of all active files of a size in an interval, and near it."""
+        (rows,) = self.index.execute(
+            "SELECT coalesce(sum(rows), 0) FROM archfiles WHERE slot = ? AND imgsize = ?"
+            " AND tstart <= ? AND tstop >= ?",
+            (slot, imgsize, tstop + NEAR_S, tstart - NEAR_S),
+        ).fetchone()
+        return int(rows)
+
     def near(self, slot: int, tstart: float, tstop: float) -> list[L0File]:
         """Return the active files of a slot with rows in or near an interval, in file order."""
         tstart, tstop = tstart - NEAR_S, tstop + NEAR_S

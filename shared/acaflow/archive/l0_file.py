@@ -139,10 +139,13 @@ class L0File:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Make a record from a row of ``all_files``."""
-        values = {field.name: row[field.name] for field in fields(cls)}
+        values = {name: row[name] for name in _NAMES}
         if row["frames"] is not None:
             values["frames"] = tuple(tuple(run) for run in json.loads(row["frames"]))
         return cls(**values)
+
+
+_NAMES = tuple(field.name for field in fields(L0File))
 
 
 def _meet(run: tuple[int, int, int], other: tuple[int, int, int]) -> bool:

@@ -7,7 +7,7 @@ higher rank has too. Both ways give the same arrays.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,10 +21,12 @@ from acaflow.archive.l0_file import L0File, covered_rows, row_keys
 from acaflow.archive.l0_fits import ImageTable
 from acaflow.archive.l0_store import COLUMNS, Part, physical
 
-__all__ = ["IMGSIZES", "Block", "Rows", "read_rows"]
+__all__ = ["IMGSIZES", "Block", "Rows", "read_rows", "stream_rows"]
 
 IMGSIZES = (4, 6, 8)
 
+PIECE_ROWS = 1 << 20
+"""Rows of a piece of a stream: its columns are a few megabytes each."""
 TRIES = 100
 """Most reads of one request: each but the first follows the replacement of a file."""
 
@@ -148,13 +150,12 @@ def read_rows(
     The index is asked first and the files are read after, so a file may be replaced or withdrawn
     in between. Then all is read anew, once the index knows.
     """
-    wanted = ["TIME", *(name for name in COLUMNS if name in columns and name != "TIME")]
-    if good and "QUALITY" not in wanted:
-        wanted.append("QUALITY")
+    wanted = _wanted(columns, good)
     tries = TRIES
     while True:
         try:
-            blocks = _read(archive, slot, tstart, tstop, wanted, imgsizes, unique, good)
+            chosen, hidden = _choose(archive, slot, tstart, tstop, imgsizes, unique)
+            blocks = _read(archive, chosen, hidden, tstart, tstop, wanted, good)
             return Rows(blocks, _order(blocks) if unique else None)
         except OutOfStep as found:
             tries -= 1
@@ -162,26 +163,88 @@ def read_rows(
                 raise found.error from None
 
 
-def _read(
+def stream_rows(
     archive: Archive,
     slot: int,
     tstart: float,
     tstop: float,
-    columns: Sequence[str],
+    columns: Collection[str],
+    imgsizes: Collection[int] = IMGSIZES,
+    *,
+    good: bool = False,
+) -> Iterator[Rows]:
+    """Yield the rows of `read_rows`, unique, in pieces of about `PIECE_ROWS` that follow in TIME.
+
+    Years of data pass through memory that is used again and again.
+    """
+    wanted = _wanted(columns, good)
+    tries = TRIES
+    while True:
+        try:
+            chosen, hidden = _choose(archive, slot, tstart, tstop, imgsizes, unique=True)
+            for group in _groups(chosen):
+                blocks = _read(archive, group, hidden, tstart, tstop, wanted, good)
+                if blocks:
+                    yield Rows(blocks, _order(blocks))
+                # Should a later file be replaced meanwhile, this is where reading goes on.
+                tstart = np.nextafter(max(record.time_max for record in group), np.inf)
+            return
+        except OutOfStep as found:
+            tries -= 1
+            if not tries or not archive.catches_up(found):
+                raise found.error from None
+
+
+def _wanted(columns: Collection[str], good: bool) -> list[str]:
+    required = {"TIME", "QUALITY"} if good else {"TIME"}
+    return [name for name in COLUMNS if name in columns or name in required]
+
+
+def _choose(
+    archive: Archive,
+    slot: int,
+    tstart: float,
+    tstop: float,
     imgsizes: Collection[int],
     unique: bool,
-    good: bool,
-) -> list[Block]:
+) -> tuple[list[L0File], dict[str, Mask]]:
+    """Return the files of an interval, and which of their rows are superseded."""
     near = archive.near(slot, tstart, tstop) if tstart <= tstop else []
     chosen = [
         record
         for record in near
         if record.imgsize in imgsizes and record.time_min <= tstop and record.time_max >= tstart
     ]
-    parts = l0_store.read_parts(archive.root, chosen, tstart, tstop, columns)
-    hidden = _superseded(near, archive) if unique else {}
+    return chosen, _superseded(near, archive) if unique else {}
+
+
+def _groups(records: Sequence[L0File]) -> Iterator[list[L0File]]:
+    """Cut files into groups, each in file order, that do not overlap in TIME."""
+    group: list[int] = []
+    rows, last = 0, -np.inf
+    for i in sorted(range(len(records)), key=lambda i: records[i].time_min):
+        if rows >= PIECE_ROWS and records[i].time_min > last:
+            yield [records[j] for j in sorted(group)]
+            group, rows = [], 0
+        group.append(i)
+        rows += records[i].rows
+        last = max(last, records[i].time_max)
+    if group:
+        yield [records[j] for j in sorted(group)]
+
+
+def _read(
+    archive: Archive,
+    records: Sequence[L0File],
+    hidden: Mapping[str, Mask],
+    tstart: float,
+    tstop: float,
+    columns: Sequence[str],
+    good: bool,
+) -> list[Block]:
+    parts = l0_store.read_parts(archive.root, records, tstart, tstop, columns)
     kept = []
-    for record in chosen:
+    for record in records:
         part = parts.get(record.filename) or _part_of_file(archive.read(record), columns)
         keep = _keep(part, tstart, tstop, hidden.get(record.filename), good)
         kept.append((record, part, keep))
@@ -257,7 +320,8 @@ def _superseded(near: Sequence[L0File], archive: Archive) -> dict[str, Mask]:
     records = {record.filename: record for record in near}
     waiting = sorted(near, key=lambda record: record.time_min)
     for i, record in enumerate(waiting):
-        for other in waiting[i + 1 :]:
+        for j in range(i + 1, len(waiting)):
+            other = waiting[j]
             if not record.is_near(other):
                 break
             if record.may_share_rows(other):

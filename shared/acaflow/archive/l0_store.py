@@ -166,7 +166,13 @@ def _read(
     tstop: float,
     columns: Sequence[str],
 ) -> dict[str, Part]:
-    known = {(item.name, item.sha256): item for item in store.sources(tstart, tstop)}
+    known = {
+        (item.name, item.sha256): item
+        for item in store.sources(
+            max(tstart, min(record.time_min for record in records)),
+            min(tstop, max(record.time_max for record in records)),
+        )
+    }
     found = [
         (record, item)
         for record in records

@@ -77,7 +77,7 @@ class Reader:
             item
             for piece in current.pieces
             if piece.t_last >= tstart and piece.t_first <= tstop
-            for item in self._visible(piece, current)
+            for item in self._visible(piece, current, tstart, tstop)
         ]
         found = [item for item in found if item.t_last >= tstart and item.t_first <= tstop]
         return sorted(found, key=lambda item: item.t_first)
@@ -285,19 +285,34 @@ class Reader:
         with self._open(name, current) as segment:
             return segment.head
 
-    def _visible(self, piece: Piece, current: Manifest) -> list[SourceRange]:
-        """Return the sources of a piece, cut to its rows."""
+    def _visible(
+        self,
+        piece: Piece,
+        current: Manifest,
+        tstart: float = -math.inf,
+        tstop: float = math.inf,
+    ) -> list[SourceRange]:
+        """Return the sources of a piece, cut to its rows, that touch [tstart, tstop] (s)."""
         return [
-            replace(
-                item,
-                row0=max(item.row0, piece.row0),
-                row1=min(item.row1, piece.row1),
-                t_first=piece.t_first if item.row0 < piece.row0 else item.t_first,
-                t_last=piece.t_last if item.row1 > piece.row1 else item.t_last,
-            )
+            _cut(item, piece)
             for item in self._head(piece.file, current).sources
-            if max(item.row0, piece.row0) < min(item.row1, piece.row1)
+            if item.t_last >= tstart
+            and item.t_first <= tstop
+            and max(item.row0, piece.row0) < min(item.row1, piece.row1)
         ]
+
+
+def _cut(item: SourceRange, piece: Piece) -> SourceRange:
+    """Return the rows of a source that a piece shows."""
+    if item.row0 >= piece.row0 and item.row1 <= piece.row1:
+        return item
+    return replace(
+        item,
+        row0=max(item.row0, piece.row0),
+        row1=min(item.row1, piece.row1),
+        t_first=piece.t_first if item.row0 < piece.row0 else item.t_first,
+        t_last=piece.t_last if item.row1 > piece.row1 else item.t_last,
+    )
 
 
 def _joined(ranges: Sequence[Range]) -> list[Range]:

@@ -33,6 +33,8 @@ PAGES = (
     "/quarantine",
     "/dead",
     "/products",
+    "/aca0",
+    "/telemetry",
     "/help/keys",
 )
 
@@ -72,8 +74,8 @@ def test_every_page_has_one_heading_a_skip_link_and_the_places(client: FlaskClie
     assert page.count("<h1") == 1
     assert '<a class="skip vh" href="#main">' in page and '<main id="main">' in page
     keys = re.findall(r'data-key="(\w)"[^>]*>(\w+)', page)
-    expected = {"o": "Overview", "j": "Jobs", "e": "Events", "q": "Quarantine", "d": "Dead"}
-    assert dict(keys) == expected
+    expected = {"o": "Overview", "j": "Jobs", "e": "Events", "l": "Level", "t": "Telemetry"}
+    assert dict(keys) == expected | {"q": "Quarantine", "d": "Dead"}
 
 
 @pytest.mark.parametrize("url", PAGES)

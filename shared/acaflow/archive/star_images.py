@@ -1,0 +1,147 @@
+"""Numbers from many star images at once: first-moment centroids, background subtraction.
+
+Images are arrays of shape (n, size, size), first axis after n the CCD row, in DN as of level 0
+unless stated otherwise. Rows and columns of the CCD run from -512 to 511.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acaflow.errors import InputError
+
+__all__ = ["compute_centroids", "subtract_dark"]
+
+FloatArray = npt.NDArray[np.float64]
+
+CCD_SIZE = 1024
+"""Rows and columns of the CCD."""
+CENTER = 512
+"""Row and column of a full image that hold CCD row and column 0."""
+E_PER_DN = 5.0
+"""Gain of the camera (e-/DN; aca-archive 2.5)."""
+INTEG_S = 1.696
+"""Usual integration time (s)."""
+CORNERS = ([0, 0, 5, 5], [0, 5, 0, 5])
+"""Pixels of a 6x6 image that the spacecraft does not send."""
+
+
+def compute_centroids(
+    images: npt.ArrayLike,
+    row0: npt.ArrayLike = 0,
+    col0: npt.ArrayLike = 0,
+    bgd: npt.ArrayLike | None = None,
+    pix_zero_loc: str = "center",
+    norm_clip: float | None = None,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Compute the first-moment centroids of images of one size.
+
+    Of 8x8 images the inner 6x6 pixels count, and of these, as of 6x6 images, all but the
+    corners; of other sizes all.
+
+    Parameters
+    ----------
+    images : array_like, shape (n, size, size)
+        Any unit.
+    row0, col0 : int or array_like of shape (n,)
+        CCD position of pixel [0, 0] of the images (pixels).
+    bgd : array_like, optional
+        Background to subtract: anything that broadcasts with `images`.
+    pix_zero_loc : {'center', 'edge'}
+        Where in a pixel its coordinate is an integer.
+    norm_clip : float, optional
+        Smallest norm to divide by.
+
+    Returns
+    -------
+    row, col, norm : ndarray of float64, shape (n,)
+        Centroids (CCD pixels), NaN where the norm is 0 or less, and sums of the pixels used
+        (unit of the images), at least `norm_clip`.
+
+    Raises
+    ------
+    InputError
+        The images are not square, or `pix_zero_loc` is unknown.
+
+    Notes
+    -----
+    Source: aca-archive 5.2.
+
+    Examples
+    --------
+    >>> image = np.zeros((1, 6, 6))
+    >>> image[0, 2, 3] = 100.0
+    >>> compute_centroids(image, row0=10, col0=20)
+    (array([12.]), array([23.]), array([100.]))
+    """
+    pixels = np.array(images, dtype=np.float64)
+    if pixels.ndim != 3 or pixels.shape[1] != pixels.shape[2]:
+        raise InputError(f"a centroid needs square images, (n, size, size); got {pixels.shape}")
+    if pix_zero_loc not in ("center", "edge"):
+        raise InputError(f"pix_zero_loc is {pix_zero_loc!r}; expected 'center' or 'edge'")
+    if bgd is not None:
+        pixels -= np.asarray(bgd, dtype=np.float64)
+    first = 1 if pixels.shape[1] == 8 else 0
+    pixels = pixels[:, 1:7, 1:7] if first else pixels
+    size = pixels.shape[1]
+    if size == 6:
+        pixels[:, *CORNERS] = 0.0
+    norm = pixels.sum(axis=(1, 2))
+    norm = norm if norm_clip is None else np.maximum(norm, norm_clip)
+    divisor = np.where(norm > 0, norm, np.nan)
+    place = first + np.arange(size) + (0.5 if pix_zero_loc == "edge" else 0.0)
+    row = pixels.sum(axis=2) @ place / divisor + np.asarray(row0)
+    col = pixels.sum(axis=1) @ place / divisor + np.asarray(col0)
+    return row, col, norm
+
+
+def subtract_dark(
+    images: npt.ArrayLike,
+    row0: npt.ArrayLike,
+    col0: npt.ArrayLike,
+    dark: npt.NDArray[Any],
+    integ: npt.ArrayLike = INTEG_S,
+) -> FloatArray:
+    """Subtract the dark current from star images.
+
+    Parameters
+    ----------
+    images : array_like, shape (n, size, size)
+        Images (DN).
+    row0, col0 : array_like of int, shape (n,)
+        CCD position of pixel [0, 0] of the images (pixels).
+    dark : ndarray, shape (1024, 1024)
+        Dark current (e-/s) at the temperature of the images, pixel [0, 0] at CCD row and column
+        -512.
+    integ : float or array_like of shape (n,)
+        Integration times (s).
+
+    Returns
+    -------
+    ndarray of float64, shape (n, size, size)
+        Images (DN), nowhere below 0. Outside the CCD nothing is subtracted.
+
+    Raises
+    ------
+    InputError
+        `dark` has another shape.
+
+    Notes
+    -----
+    Source: dark-cal C2.
+    """
+    if dark.shape != (CCD_SIZE, CCD_SIZE):
+        raise InputError(f"the dark map has shape {dark.shape}, expected ({CCD_SIZE}, {CCD_SIZE})")
+    pixels = np.array(images, dtype=np.float64)
+    offsets = np.arange(pixels.shape[1])
+    rows = (np.asarray(row0, np.int64)[:, None] + offsets + CENTER)[:, :, None]
+    cols = (np.asarray(col0, np.int64)[:, None] + offsets + CENTER)[:, None, :]
+    on_ccd = (rows >= 0) & (rows < CCD_SIZE) & (cols >= 0) & (cols < CCD_SIZE)
+    last = CCD_SIZE - 1
+    sections = np.where(on_ccd, dark[np.clip(rows, 0, last), np.clip(cols, 0, last)], 0.0)
+    seconds = np.broadcast_to(np.asarray(integ, np.float64), len(pixels))
+    pixels -= sections * (seconds / E_PER_DN)[:, None, None]
+    return np.maximum(pixels, 0.0)
