@@ -7,12 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import archive, colstore, runtime, up
+from benchmarks import archive, colstore, l0_store, runtime, up
 from benchmarks.table import Row, show
 
 GROUPS = {
     "up": up.cases,
     "archive": archive.cases,
+    "l0_store": l0_store.cases,
     "colstore": colstore.cases,
     "runtime": runtime.cases,
 }

@@ -400,7 +400,11 @@ class _Collected:
             target[:], missing = rows.column(name)
             good = good if missing is None else good & ~missing
         times[:] = time
-        valid[:-1] = _follows(end[:-1], end[1:], time[:-1], time[1:]) & good[:-1]
+        for row in range(0, len(time) - 1, BLOCK):  # block by block: this stays in the cache
+            here, there = slice(row, row + BLOCK), slice(row + 1, row + BLOCK + 1)
+            n = len(time[there])
+            follows = _follows(end[here][:n], end[there], time[here][:n], time[there])
+            valid[here][:n] = follows & good[here][:n]
         valid[-1] = False
         if first:
             last_end, last_time, last_good = self._last

@@ -175,15 +175,17 @@ def stream_rows(
 ) -> Iterator[Rows]:
     """Yield the rows of `read_rows`, unique, in pieces of about `PIECE_ROWS` that follow in TIME.
 
-    Years of data pass through memory that is used again and again.
+    Years of data pass through memory that is used again and again: what a piece holds is gone
+    with the next one.
     """
     wanted = _wanted(columns, good)
+    buffers: dict[str, Array] | None = {} if len(imgsizes) == 1 else None
     tries = TRIES
     while True:
         try:
             chosen, hidden = _choose(archive, slot, tstart, tstop, imgsizes, unique=True)
             for group in _groups(chosen):
-                blocks = _read(archive, group, hidden, tstart, tstop, wanted, good)
+                blocks = _read(archive, group, hidden, tstart, tstop, wanted, good, buffers)
                 if blocks:
                     yield Rows(blocks, _order(blocks))
                 # Should a later file be replaced meanwhile, this is where reading goes on.
@@ -241,12 +243,13 @@ def _read(
     tstop: float,
     columns: Sequence[str],
     good: bool,
+    buffers: dict[str, Array] | None = None,
 ) -> list[Block]:
-    parts = l0_store.read_parts(archive.root, records, tstart, tstop, columns)
+    parts = l0_store.read_parts(archive.root, records, tstart, tstop, columns, buffers)
     kept = []
     for record in records:
         part = parts.get(record.filename) or _part_of_file(archive.read(record), columns)
-        keep = _keep(part, tstart, tstop, hidden.get(record.filename), good)
+        keep = _keep(record, part, tstart, tstop, hidden.get(record.filename), good)
         kept.append((record, part, keep))
     return list(_blocks(kept))
 
@@ -256,15 +259,16 @@ def _part_of_file(table: ImageTable, columns: Sequence[str]) -> Part:
     return Part(stored, 0, len(table.rows), 0)
 
 
-def _keep(part: Part, tstart: float, tstop: float, hidden: Mask | None, good: bool) -> Mask | None:
+def _keep(
+    record: L0File, part: Part, tstart: float, tstop: float, hidden: Mask | None, good: bool
+) -> Mask | None:
     """Tell which rows of a part are wanted; None if all are."""
+    inside = tstart <= record.time_min and record.time_max <= tstop
+    if inside and hidden is None and not good:
+        return None
     rows = slice(part.start, part.stop)
     time = part.columns["TIME"][rows]
-    if not len(time):
-        return None
-    keep = np.ones(len(time), bool)
-    if not (tstart <= time.min() and time.max() <= tstop):
-        keep = (time >= tstart) & (time <= tstop)
+    keep = (time >= tstart) & (time <= tstop)
     if good:
         keep &= part.columns["QUALITY"][rows] == 0
     if hidden is not None:

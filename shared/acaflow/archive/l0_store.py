@@ -128,6 +128,7 @@ def read_parts(
     tstart: float,
     tstop: float,
     columns: Sequence[str],
+    buffers: dict[str, Array] | None = None,
 ) -> dict[str, Part]:
     """Return what the stores have of some files of one slot.
 
@@ -141,6 +142,8 @@ def read_parts(
         Rows outside this interval may be left out (CXC seconds).
     columns : sequence of str
         Names of `COLUMNS`, TIME among them.
+    buffers : dict, optional
+        Memory to use again (`Store.read_rows`); for files of one image size.
 
     Returns
     -------
@@ -152,7 +155,9 @@ def read_parts(
         those = [record for record in records if record.imgsize == size]
         store = store_of(data_root, those[0].slot, size)
         try:
-            parts |= store.repeat(lambda: _read(store, those, tstart, tstop, columns))  # noqa: B023
+            parts |= store.repeat(
+                lambda: _read(store, those, tstart, tstop, columns, buffers)  # noqa: B023
+            )
         except DamagedStoreError as err:
             log.warning("%s; the level-0 files are read instead", err)
             note_damage(store, err)
@@ -165,6 +170,7 @@ def _read(
     tstart: float,
     tstop: float,
     columns: Sequence[str],
+    buffers: dict[str, Array] | None,
 ) -> dict[str, Part]:
     known = {
         (item.name, item.sha256): item
@@ -179,9 +185,16 @@ def _read(
         if (item := known.get((record.filename, record.sha256)))
     ]
     parts: dict[str, Part] = {}
-    for present, group in groupby(found, lambda pair: store.columns(pair[1].segment)):
+    groups = groupby(found, lambda pair: store.columns(pair[1].segment))
+    alike = [(present, list(group)) for present, group in groups]
+    for present, group in alike:
         parts |= _read_alike(
-            store, list(group), tstart, tstop, [name for name in columns if name in present]
+            store,
+            group,
+            tstart,
+            tstop,
+            [name for name in columns if name in present],
+            buffers if len(alike) == 1 else None,
         )
     return parts
 
@@ -192,11 +205,14 @@ def _read_alike(
     tstart: float,
     tstop: float,
     columns: Sequence[str],
+    buffers: dict[str, Array] | None,
 ) -> dict[str, Part]:
     """Read files that have the same columns into common arrays."""
     ranges = [store.rows_between(item, tstart, tstop, closed=True) for _, item in found]
     arrays = store.read_rows(
-        [(item.segment, *rows) for (_, item), rows in zip(found, ranges, strict=True)], columns
+        [(item.segment, *rows) for (_, item), rows in zip(found, ranges, strict=True)],
+        columns,
+        buffers,
     )
     if "IMGRAW" in arrays:
         size = found[0][0].imgsize

@@ -92,11 +92,11 @@ def _fill(data: Array, mask: Array, block: Block, electrons: bool) -> None:
                 rows[name].reshape(-1, 64)[:] = column[step].reshape(-1, 64)
             else:
                 pixels(rows[name], block.imgsize)[:] = column[step]
-    for name in names:
-        if name == "IMGSIZE":
-            data[name] = block.imgsize
-        elif name in DEFAULT_WORDS and name not in values:
-            data[name] = DEFAULT_WORDS[name]
+    if "IMGSIZE" in names:
+        data["IMGSIZE"] = block.imgsize
+    for name in DEFAULT_WORDS:
+        if name in names and name not in values:
+            _write_letters(data, name, DEFAULT_WORDS[name])
     if "FILENAME" in names:
         _write_filenames(data, block)
     _fill_mask(mask, block)
@@ -131,12 +131,18 @@ def _fill_mask(mask: Array, block: Block) -> None:
 
 def _write_filenames(data: Array, block: Block) -> None:
     """Write the letters of the names; the rest of the wide field is blank already."""
-    fields: Any = data.dtype.fields
-    target, first, start = _as_bytes(data), fields["FILENAME"][1], 0
+    start = 0
     for name, count in block.files:
-        letters = np.frombuffer(name.encode("utf-32-le"), np.uint8)
-        target[start : start + count, first : first + len(letters)] = letters
+        _write_letters(data[start : start + count], "FILENAME", name)
         start += count
+
+
+def _write_letters(rows: Array, field: str, text: str) -> None:
+    """Write a text into a blank field of all rows: as bytes, several times faster than as text."""
+    fields: Any = rows.dtype.fields
+    first = fields[field][1]
+    letters = np.frombuffer(text.encode("utf-32-le"), np.uint8)
+    _as_bytes(rows)[:, first : first + len(letters)] = letters
 
 
 def pixels(images: Array, size: int) -> Array:

@@ -116,7 +116,12 @@ class Reader:
                 row0 = segment.search(tstart, "left", row0, row1)
         return row0, row1
 
-    def read_rows(self, ranges: Sequence[Range], columns: Sequence[str]) -> dict[str, Array]:
+    def read_rows(
+        self,
+        ranges: Sequence[Range],
+        columns: Sequence[str],
+        buffers: dict[str, Array] | None = None,
+    ) -> dict[str, Array]:
         """Return rows of columns, one range after the other.
 
         Parameters
@@ -125,6 +130,9 @@ class Reader:
             Segment, first row, end row.
         columns : sequence of str
             Names.
+        buffers : dict of str to ndarray, optional
+            Memory of earlier calls, by column: used again where it fits, and renewed where not.
+            The arrays returned are then parts of it.
 
         Returns
         -------
@@ -139,10 +147,14 @@ class Reader:
         SegmentGoneError
             A segment was merged and deleted meanwhile: `repeat` all.
         """
-        return self._read(ranges, columns, self._manifest())
+        return self._read(ranges, columns, self._manifest(), buffers)
 
     def _read(
-        self, ranges: Sequence[Range], columns: Sequence[str], current: Manifest
+        self,
+        ranges: Sequence[Range],
+        columns: Sequence[str],
+        current: Manifest,
+        buffers: dict[str, Array] | None = None,
     ) -> dict[str, Array]:
         """Read columns, among them hidden ones of bad samples."""
         parts = _joined(ranges)
@@ -150,7 +162,7 @@ class Reader:
         # No rows still have a dtype: that of any segment.
         files = dict.fromkeys(name for name, _, _ in parts) or list(current.files)[:1]
         heads = [self._head(name, current) for name in files]
-        out = {name: self._spec(name, heads, current).empty(n) for name in columns}
+        out = {name: _room(buffers, name, self._spec(name, heads, current), n) for name in columns}
         row = 0
         for file, row0, row1 in parts:
             with self._open(file, current) as segment:
@@ -300,6 +312,17 @@ class Reader:
             and item.t_first <= tstop
             and max(item.row0, piece.row0) < min(item.row1, piece.row1)
         ]
+
+
+def _room(buffers: dict[str, Array] | None, name: str, spec: Spec, n: int) -> Array:
+    """Return an array for rows of a column, from `buffers` if that is given."""
+    if buffers is None:
+        return spec.empty(n)
+    wanted = spec.empty(0)
+    known = buffers.get(name)
+    if known is None or len(known) < n or known.dtype != wanted.dtype or known.ndim != wanted.ndim:
+        buffers[name] = spec.empty(n + n // 4)
+    return buffers[name][:n]
 
 
 def _cut(item: SourceRange, piece: Piece) -> SourceRange:
