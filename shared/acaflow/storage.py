@@ -120,8 +120,12 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with translated(path):
         make_dirs(path.parent)
-        part.write_text(text, encoding="utf-8")
-        place(part, path)
+        try:
+            part.write_text(text, encoding="utf-8")
+            place(part, path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
 
 def gzip_file(source: Path, target: Path) -> None:

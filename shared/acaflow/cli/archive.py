@@ -109,6 +109,28 @@ def simulate_aca_l0(
     complain(f"{len(files)} files in {outdir}")
 
 
+@simulate.command("aca-packets")
+@click.argument("outdir", type=click.Path(file_okay=False, path_type=Path))
+@_interval(required=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Selects noise and events.")
+@pass_session
+def simulate_aca_packets(
+    session: Session, outdir: Path, start: float, stop: float, seed: int
+) -> None:
+    """Write the raw ACA packets of normal operation, as one file.
+
+    The same images as `acaflow simulate aca-l0` with the same options.
+
+    Example:
+      acaflow simulate aca-packets files --start 2026:320 --stop 2026:320:01:00:00
+    """
+    from acaflow.simulate.aca_l0 import realistic_scenario
+    from acaflow.simulate.aca_packets import simulate_packets
+
+    check_interval(start, stop)
+    click.echo(simulate_packets(realistic_scenario(start, stop, seed), outdir))
+
+
 # --- archive ---
 
 

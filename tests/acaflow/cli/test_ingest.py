@@ -226,6 +226,17 @@ def test_simulation_repeats_itself_and_its_seed_matters(shell, tmp_path):
     assert a != c
 
 
+def test_simulated_packets_make_the_images_of_level_0(shell, tmp_path):
+    span = ("--start", "2026:100", "--stop", "2026:100:00:10:00")
+    packets = shell.good("simulate", "aca-packets", tmp_path / "sim", *span).out.strip()
+    shell.good("ingest", packets)
+    coverage = ("archive", "l0", "coverage", *span, "--slot", "0", "--json")
+    (run,) = shell.json(*coverage[:-1])
+    # 600 s of 4.1 s images: 147 begin inside; the packet of one's end may lie beyond.
+    assert (run["slot"], run["imgsize"]) == (0, 8)
+    assert run["n_rows"] in (146, 147)
+
+
 def test_simulated_reissue(shell, tmp_path):
     files = shell.json(
         *("simulate", "aca-l0", tmp_path, "--start", "2026:100", "--stop", "2026:100:01:00:00"),
