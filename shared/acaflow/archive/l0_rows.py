@@ -43,7 +43,8 @@ class Block:
     imgsize : int
         Image size 4, 6, 8 (pixels).
     columns : dict of str to ndarray, shape (n,); IMGRAW (n, imgsize, imgsize)
-        What these files have of the columns asked for, in native byte order; IMGRAW in DN.
+        What these files have of the columns asked for; IMGRAW in DN. Rows of delivered files are
+        views of them, in their byte order.
     files : list of (str, int)
         Base names of the files and how many rows are of each.
     """
@@ -80,7 +81,7 @@ class Rows:
         Returns
         -------
         values : ndarray, shape (n, ...)
-            0 or blank where missing; not to be changed.
+            In native byte order, 0 or blank where missing; not to be changed.
         missing : ndarray of bool, shape (n,), or None
             None if every row has it.
         """
@@ -88,6 +89,7 @@ class Rows:
             return np.empty(0, COLUMNS[name]), None
         values = [_values(block, name) for block in self.blocks]
         joined = values[0] if len(values) == 1 else np.concatenate(values)
+        joined = joined.astype(COLUMNS[name].base, copy=False)
         missing = None
         if not all(name in block.columns for block in self.blocks):
             counts = [len(block) for block in self.blocks]
@@ -255,7 +257,13 @@ def _read(
 
 
 def _part_of_file(table: ImageTable, columns: Sequence[str]) -> Part:
-    stored = {name: physical(table, name) for name in columns if name in table.names}
+    stored = {}
+    for name in columns:
+        if name in table.names:
+            values = table.rows[name]
+            as_stored = name not in table.scaling and values.dtype.kind in "uif"
+            is_alike = as_stored and values.dtype.newbyteorder("=") == COLUMNS[name]
+            stored[name] = values if is_alike else physical(table, name)
     return Part(stored, 0, len(table.rows), 0)
 
 
