@@ -93,7 +93,7 @@ def appends(root: Path, files: list[Path], folder: Path) -> Iterator[Row]:
             index.commit(record, ([], "bench", ""))
         storage.place(folder / "staged", folder / "placed" / path.name)
         appending = time.perf_counter()
-        l0_store.add(root, record, table)
+        l0_store.add(root, [(record, table)])
         spent.append(time.perf_counter() - appending)
         whole.append(time.perf_counter() - started)
     segment = next((root / "store").rglob("*.h5")).read_bytes()
@@ -269,8 +269,7 @@ def cases(folder: Path) -> Iterator[Row]:
     for how in ("arrays", "table"):
         yield memory(root, how)
     small, files = simulate(folder / "small", 5, 4, 2)
-    for path in files:
-        l0_store.add(small, *read_l0_content(path, path.name))
+    l0_store.add(small, [read_l0_content(path, path.name) for path in files])
     hour = (TSTART + 5000, TSTART + 8600)
     spent = seconds(lambda: aca_l0.get_l0_images(*hour, 5, data_root=small), 15)
     yield absolute("get_l0_images 1 hour, 4x4", spent * 1e3, 30)

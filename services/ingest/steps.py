@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from acaflow import paths, storage
 from acaflow.archive import l0_store
 from acaflow.archive.aca_packets import assemble_images, decode_packets, read_packets
 from acaflow.archive.l0_file import L0File, read_l0_content, read_l0_file
+from acaflow.archive.l0_fits import ImageTable
 from acaflow.archive.l0_index import Change, L0Index, Verdict
+from acaflow.archive.l0_rows import IMGSIZES
 from acaflow.archive.l0_write import l0_files
 from acaflow.colstore import Store
 from acaflow.errors import ArchiveConflictError, DataError, MissingDataError, SchemaError
@@ -45,8 +48,8 @@ def aca_l0_file(
 
 
 def _archive(ctx: Context, staged: Path, name: str) -> Skipped | None:
-    """Validate a staged level-0 file and add it to the archive and to its column store."""
-    record, table = read_l0_content(staged, name)
+    """Validate a staged level-0 file and add it to the archive."""
+    record = read_l0_file(staged, name)
     if not name.endswith(".gz"):
         packed = ctx.stage(record.filename)
         with storage.translated(packed):
@@ -71,9 +74,6 @@ def _archive(ctx: Context, staged: Path, name: str) -> Skipped | None:
         change = index.commit(record, ctx.provenance, lambda: ctx.place(staged, target))
     ctx.publish("aca_l0", target)
     _announce(ctx, record, change)
-    if record.filename not in change.superseded and l0_store.add(root, record, table):
-        grown = messages.StoreArgs(record.slot, record.imgsize)
-        ctx.emit("aca_l0.store_grown", f"aca0:{record.slot}", grown)
     return None
 
 
@@ -140,29 +140,52 @@ def aca_packets(ctx: Context, path: str, sha256: str, size: int) -> Skipped | No
     return None
 
 
-def merge_l0_store(ctx: Context, slot: int, imgsize: int) -> None:
-    """Merge small segments of a column store, leaving out files that are superseded."""
+def update_l0_store(ctx: Context, slot: int) -> None:
+    """Add the active files that the column stores of a slot lack, and merge small segments."""
     root = ctx.home.archive / "aca0"
-    with L0Index(root) as index:
-        active = index.active(slot, imgsize)
-    done = l0_store.merge(root, slot, imgsize, active)
-    ctx.log.info("slot %d, %dx%d: %d segments merged", slot, imgsize, imgsize, done)
+    for imgsize in IMGSIZES:
+        with L0Index(root) as index:
+            wanted = index.active_sums(slot, imgsize)
+            missing = l0_store.missing(root, slot, imgsize, wanted)
+            records = [record for name in missing if (record := index.get(name))]
+        added = 0
+        for first in range(0, len(records), l0_store.BATCH):
+            ctx.checkpoint()
+            added += l0_store.add(root, _read(ctx, records[first : first + l0_store.BATCH]))
+            ctx.progress(first, len(records), f"slot {slot}, {imgsize}x{imgsize}")
+        merged = l0_store.merge(root, slot, imgsize, wanted)
+        if added or merged:
+            ctx.log.info(
+                "slot %d, %dx%d: %d files added, %d segments merged",
+                *(slot, imgsize, imgsize, added, merged),
+            )
+
+
+def _read(ctx: Context, records: Sequence[L0File]) -> list[tuple[L0File, ImageTable]]:
+    """Read archived files; one that cannot be read is left to the tree, where readers meet it."""
+    root, files = ctx.home.archive / "aca0", []
+    for record in records:
+        try:
+            files.append(read_l0_content(root / record.path, record.filename))
+        except (DataError, FileNotFoundError) as err:
+            ctx.log.error("not stored: %s", err)
+    return files
 
 
 def rebuild_l0_store(ctx: Context, slot: int, imgsize: int) -> None:
     """Build a column store anew from the archived files, then put it in the place of the old.
 
-    Readers use the old one or the files until then.
+    Readers use the old one or the files until then; what arrives meanwhile is added by the next
+    update, which waits for this job.
     """
     root = ctx.home.archive / "aca0"
     staged = Store(ctx.stage("store"), "keep", l0_store.CODEC)
     with L0Index(root) as index:
         l0_store.build(staged, root, index.active(slot, imgsize))
-        ctx.fence(f"aca0:{slot}")
-        active = index.active(slot, imgsize)  # what came meanwhile
-        l0_store.build(staged, root, active)
+    ctx.fence(f"aca0.store:{slot}")
     l0_store.replace(root, slot, imgsize, staged.root)
-    ctx.log.info("slot %d, %dx%d: %d files stored", slot, imgsize, imgsize, len(active))
+    stored = len(l0_store.store_of(root, slot, imgsize).sources())
+    ctx.log.info("slot %d, %dx%d: %d files stored", slot, imgsize, imgsize, stored)
 
 
 def unknown_file(ctx: Context, path: str, sha256: str, size: int) -> None:

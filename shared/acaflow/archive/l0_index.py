@@ -290,6 +290,15 @@ class L0Index:
         )
         return [L0File.from_row(row) for row in rows]
 
+    def active_sums(self, slot: int, imgsize: int) -> dict[str, str]:
+        """Return name and SHA-256 (uncompressed) of the active files of a slot and size."""
+        rows = self._db.execute(
+            "SELECT filename, sha256 FROM all_files"
+            f" WHERE slot = ? AND imgsize = ? AND status = '{Status.ACTIVE}' ORDER BY filetime",
+            (slot, imgsize),
+        )
+        return {row["filename"]: row["sha256"] for row in rows}
+
     def withdraw(self, filename: str) -> Change:
         """Forget a file and settle those it covered; then remove or move the file itself.
 

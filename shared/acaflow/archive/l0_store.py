@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,6 +34,7 @@ from acaflow.colstore import DamagedStoreError, Source, SourceRange, Store
 from acaflow.errors import AcaflowError
 
 __all__ = [
+    "BATCH",
     "CODEC",
     "COLUMNS",
     "DAMAGE_NOTE",
@@ -41,6 +42,7 @@ __all__ = [
     "add",
     "build",
     "merge",
+    "missing",
     "physical",
     "read_parts",
     "replace",
@@ -74,7 +76,7 @@ DAMAGE_NOTE = "damaged.json"
 CODEC: Literal["zstd"] = "zstd"
 """Compressor of the stores; lz4 inflates in half the time but takes more than the gz files."""
 BATCH = 32
-"""Files appended in one commit when a store is rebuilt."""
+"""Most files to append in one commit: their rows are in memory together."""
 
 Array = npt.NDArray[Any]
 
@@ -243,36 +245,48 @@ def source_of(record: L0File, table: ImageTable) -> Source:
     return Source(record.filename, record.revision or 0, record.filetime, record.sha256, columns)
 
 
-def add(data_root: Path, record: L0File, table: ImageTable) -> bool:
-    """Append a file to its store; nothing happens if it is there.
+def missing(data_root: Path, slot: int, imgsize: int, wanted: Mapping[str, str]) -> list[str]:
+    """Return which files, given as name and SHA-256, a store lacks; none if it is damaged."""
+    store = store_of(data_root, slot, imgsize)
+    try:
+        known = {(item.name, item.sha256) for item in store.sources()}
+    except DamagedStoreError as err:
+        log.warning("%s; nothing is added before a rebuild", err)
+        note_damage(store, err)
+        return []
+    return [name for name, sha256 in wanted.items() if (name, sha256) not in known]
+
+
+def add(data_root: Path, files: Sequence[tuple[L0File, ImageTable]]) -> int:
+    """Append files of one slot and image size to their store, in one commit.
 
     Returns
     -------
-    bool
-        Enough small segments have gathered for `merge`.
+    int
+        Number of those that were new there; 0 too if the store is damaged, which is noted.
     """
-    store = store_of(data_root, record.slot, record.imgsize)
+    if not files:
+        return 0
+    store = store_of(data_root, files[0][0].slot, files[0][0].imgsize)
     try:
-        store.append([source_of(record, table)])
-        return store.is_fragmented()
+        return len(store.append(source_of(record, table) for record, table in files))
     except DamagedStoreError as err:
-        log.warning("%s; %s is read from its file until a rebuild", err, record.filename)
+        log.warning("%s; nothing is added before a rebuild", err)
         note_damage(store, err)
-        return False
+        return 0
 
 
-def merge(data_root: Path, slot: int, imgsize: int, records: Collection[L0File]) -> int:
-    """Merge small segments, leaving out files that are not among `records`.
+def merge(data_root: Path, slot: int, imgsize: int, wanted: Mapping[str, str]) -> int:
+    """Merge small segments, leaving out files that are not wanted (name and SHA-256).
 
     Returns
     -------
     int
         Segments rewritten; 0 too if the store is damaged, which is noted.
     """
-    wanted = {(record.filename, record.sha256) for record in records}
     store = store_of(data_root, slot, imgsize)
     try:
-        return store.merge(lambda item: (item.name, item.sha256) in wanted)
+        return store.merge(lambda item: wanted.get(item.name) == item.sha256)
     except DamagedStoreError as err:
         log.warning("%s; it is not merged", err)
         note_damage(store, err)
@@ -280,22 +294,19 @@ def merge(data_root: Path, slot: int, imgsize: int, records: Collection[L0File])
 
 
 def build(store: Store, data_root: Path, records: Sequence[L0File]) -> None:
-    """Append those files of one slot and size that a store lacks, and merge it.
+    """Append files of one slot and size to an empty store, and merge it.
 
     Raises
     ------
     DataError, FileNotFoundError
         A file cannot be read, or is not the one that was indexed.
     """
-    known = {(item.name, item.sha256) for item in store.sources()}
-    missing = [item for item in records if (item.filename, item.sha256) not in known]
-    for first in range(0, len(missing), BATCH):
+    for first in range(0, len(records), BATCH):
         store.append(
-            source_of(*read_l0_content(data_root / item.path, item.filename))
-            for item in missing[first : first + BATCH]
+            source_of(*read_l0_content(data_root / record.path, record.filename))
+            for record in records[first : first + BATCH]
         )
-    if missing:
-        store.merge(everything=True)
+    store.merge(everything=True)
 
 
 def replace(data_root: Path, slot: int, imgsize: int, staged: Path) -> None:

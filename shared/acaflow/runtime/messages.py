@@ -103,10 +103,16 @@ class ReindexArgs:
 
 
 @dataclass(frozen=True)
-class StoreArgs:
-    """One column store of the level-0 archive."""
+class SlotArgs:
+    """One image slot."""
 
     slot: int = field(metadata={"help": "image slot, 0 to 7"})
+
+
+@dataclass(frozen=True)
+class StoreArgs(SlotArgs):
+    """One column store of the level-0 archive."""
+
     imgsize: int = field(metadata={"help": "image size 4, 6 or 8 (pixels)"})
 
 
@@ -186,14 +192,14 @@ TASKS = {
             "Make level-0 files of raw ACA packets and add them to the archive",
         ),
         Task(
-            "ingest.merge_l0_store",
+            "ingest.update_l0_store",
             "ingest",
-            StoreArgs,
-            "Merge small segments of a level-0 column store",
+            SlotArgs,
+            "Add new level-0 files to the column stores of a slot, and merge small segments",
             HOUSEKEEPING,
-            lock="ingest.l0_store:{slot}:{imgsize}",
-            coalesce="ingest.merge_l0_store:{slot}:{imgsize}",
-            debounce_s=1.0,
+            lock="ingest.l0_store:{slot}",
+            coalesce="ingest.update_l0_store:{slot}",
+            debounce_s=0.5,
             manual=True,
         ),
         Task(
@@ -202,7 +208,7 @@ TASKS = {
             StoreArgs,
             "Build a level-0 column store anew from the archived files",
             HOUSEKEEPING,
-            lock="ingest.l0_store:{slot}:{imgsize}",
+            lock="ingest.l0_store:{slot}",
             coalesce="ingest.rebuild_l0_store:{slot}:{imgsize}",
             debounce_s=1.0,
             manual=True,
@@ -314,8 +320,7 @@ EVENTS = {
         EventKind("file.aca_l0.arrived", L0FileArgs, "watcher", ("ingest.aca_l0_file",)),
         EventKind("file.unknown.arrived", FileArgs, "watcher", ("ingest.unknown_file",)),
         EventKind("file.aca_packets.arrived", FileArgs, "watcher", ("ingest.aca_packets",)),
-        EventKind("aca_l0.updated", AcaL0Updated, "ingest"),
-        EventKind("aca_l0.store_grown", StoreArgs, "ingest", ("ingest.merge_l0_store",)),
+        EventKind("aca_l0.updated", AcaL0Updated, "ingest", ("ingest.update_l0_store",)),
         EventKind("aca_l0.store_damaged", StoreArgs, "relay", ("ingest.rebuild_l0_store",)),
         EventKind("job.requested", JobRequested, "web, command line"),
         EventKind("job.dead", JobDead, "ledger"),

@@ -26,7 +26,7 @@ WHERE = f"2019/270/{NAME}"
 STEPS = {
     "ingest.aca_l0_file": steps.aca_l0_file,
     "ingest.aca_packets": steps.aca_packets,
-    "ingest.merge_l0_store": steps.merge_l0_store,
+    "ingest.update_l0_store": steps.update_l0_store,
     "ingest.rebuild_l0_store": steps.rebuild_l0_store,
     "ingest.unknown_file": steps.unknown_file,
     "ingest.reconcile": steps.reconcile,

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from acaflow.archive import aca_l0, l0_store
-from acaflow.runtime import inprocess
+from acaflow.runtime import inprocess, messages
 from acaflow.runtime.watch import deliver
 from tests.support.facts import jobs
 from tests.support.l0 import counters, make_l0_file
@@ -51,7 +51,7 @@ def test_ingest_fills_the_store(runtime, root, tmp_path):
 def test_eight_small_segments_are_merged(runtime, root, tmp_path):
     for i in range(8):
         give(runtime, make_l0_file(tmp_path / "made", frame=16 * 24 * i))
-    assert tasks(runtime).count("ingest.merge_l0_store") == 1
+    assert tasks(runtime).count("ingest.update_l0_store") == 8
     assert len({item.segment for item in l0_store.store_of(root, 0, 8).sources()}) == 1
     rows = aca_l0.get_slot_data(*ALL, 0, data_root=root)
     assert (rows["MJF"] * 128 + rows["MNF"]).tolist() == counters(0, 8 * 24, 8).tolist()
@@ -94,8 +94,6 @@ def test_a_deleted_store_comes_back_by_a_job(runtime, root, tmp_path):
     shutil.rmtree(root / "store")
     assert len(aca_l0.get_slot_data(*ALL, 1, data_root=root)) == 24
     rebuild = {"slot": 1, "imgsize": 8}
-    from acaflow.runtime import messages
-
     event = messages.manual_event("ingest.rebuild_l0_store", rebuild, "test", "test")
     runtime.record([event])
     inprocess.run(runtime)
