@@ -11,7 +11,7 @@ from acaflow.errors import AcaflowError
 from acaflow.paths import Home
 from acaflow.runtime import core, inprocess, schema, supervise
 from acaflow.runtime.ledger import Ledger
-from acaflow.runtime.messages import QUEUES
+from acaflow.runtime.messages import HOUSEKEEPING, QUEUES
 from acaflow.runtime.records import TERMINAL, Hint
 from acaflow.status import reading
 
@@ -145,12 +145,12 @@ class Worksite:
 
 
 def caused(ledger: Ledger, event_id: str) -> list[reading.Job]:
-    """Return the jobs of an event and of every event that followed from them."""
+    """Return the jobs of an event and of every event that followed, but for housekeeping."""
     detail = reading.event_detail(ledger, event_id)
     if detail is None:
         return []
     following = [job for link in detail.effects for job in caused(ledger, link.event.id)]
-    return [*detail.jobs, *following]
+    return [*detail.jobs, *(job for job in following if job.priority < HOUSEKEEPING)]
 
 
 def job_words(ledger: Ledger, jobs: Iterable[reading.Job]) -> dict[str, str]:

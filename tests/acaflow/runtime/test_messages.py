@@ -14,6 +14,7 @@ from acaflow.runtime.messages import (
     SCHEDULE,
     TASKS,
     AcaL0Updated,
+    JobDead,
     OperatorDid,
     Task,
     Tick,
@@ -118,8 +119,16 @@ def test_taken_name_gives_the_delivered_one(name):
 
 
 def test_kind_without_subscriber_causes_nothing():
-    made = new_event("aca_l0.updated", "aca0:0", AcaL0Updated(0, 1.0, 2.0, ("f",)), "job:1", "1")
-    assert made.jobs == [] and made.payload["files"] == ("f",)
+    made = new_event("job.dead", "aca0:0", JobDead("1", "Poison"), "job:1", "1")
+    assert made.jobs == [] and made.payload["error_class"] == "Poison"
+
+
+def test_a_subscriber_gets_the_fields_that_its_arguments_name():
+    made = new_event("aca_l0.updated", "aca0:5", AcaL0Updated(5, 1.0, 2.0, ("f",)), "job:1", "1")
+    (wanted,) = made.jobs
+    assert (wanted.task, wanted.args) == ("ingest.update_l0_store", {"slot": 5})
+    assert wanted.coalesce_key == "ingest.update_l0_store:5"
+    assert wanted.lock_key == "ingest.l0_store:5"
 
 
 def test_wrong_payload():
