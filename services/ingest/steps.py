@@ -17,7 +17,13 @@ from acaflow.archive.l0_index import Change, L0Index, Verdict
 from acaflow.archive.l0_rows import IMGSIZES
 from acaflow.archive.l0_write import l0_files
 from acaflow.colstore import Store
-from acaflow.errors import ArchiveConflictError, DataError, MissingDataError, SchemaError
+from acaflow.errors import (
+    ArchiveConflictError,
+    DataError,
+    InputError,
+    MissingDataError,
+    SchemaError,
+)
 from acaflow.runtime import messages, quarantine
 from acaflow.runtime.runs import Context, Skipped
 
@@ -115,13 +121,14 @@ def aca_packets(ctx: Context, path: str, sha256: str, size: int) -> Skipped | No
     """
     delivered = ctx.input(path, sha256)
     name = messages.original_name(path)
-    stream = read_packets(delivered)
-    ctx.log.info("%s: %s", name, stream.report)
-    decoded = decode_packets(stream.packets, stream.time, stream.mjf, stream.mnf)
-    images = assemble_images(decoded)
     staged = ctx.stage(name)
     with storage.translated(staged):
         shutil.copyfile(delivered, staged)
+    stream = read_packets(staged)
+    ctx.log.info("%s", stream.report)
+    decoded = decode_packets(stream.packets, stream.time, stream.mjf, stream.mnf)
+    images = assemble_images(decoded)
+    with storage.translated(staged):
         files = l0_files(images.columns, ctx.stage("l0"))
     root = ctx.home.archive / "aca0"
     kept = root / "packets" / paths.l0_dir(int(stream.time[0])) / name
@@ -142,6 +149,7 @@ def aca_packets(ctx: Context, path: str, sha256: str, size: int) -> Skipped | No
 
 def update_l0_store(ctx: Context, slot: int) -> None:
     """Add the active files that the column stores of a slot lack, and merge small segments."""
+    _check_store(slot)
     root = ctx.home.archive / "aca0"
     for imgsize in IMGSIZES:
         with L0Index(root) as index:
@@ -161,6 +169,11 @@ def update_l0_store(ctx: Context, slot: int) -> None:
             )
 
 
+def _check_store(slot: int, imgsize: int = 8) -> None:
+    if slot not in range(8) or imgsize not in IMGSIZES:
+        raise InputError(f"no store of slot {slot}, size {imgsize}; expected 0 to 7 and 4, 6 or 8")
+
+
 def _read(ctx: Context, records: Sequence[L0File]) -> list[tuple[L0File, ImageTable]]:
     """Read archived files; one that cannot be read is left to the tree, where readers meet it."""
     root, files = ctx.home.archive / "aca0", []
@@ -178,6 +191,7 @@ def rebuild_l0_store(ctx: Context, slot: int, imgsize: int) -> None:
     Readers use the old one or the files until then; what arrives meanwhile is added by the next
     update, which waits for this job.
     """
+    _check_store(slot, imgsize)
     root = ctx.home.archive / "aca0"
     staged = Store(ctx.stage("store"), "keep", l0_store.CODEC)
     with L0Index(root) as index:

@@ -101,6 +101,28 @@ def test_a_deleted_store_comes_back_by_a_job(runtime, root, tmp_path):
     assert sources(root, 0) == []
 
 
+def test_no_such_store(runtime):
+    for task, arguments in (
+        ("ingest.rebuild_l0_store", {"slot": 9, "imgsize": 6}),
+        ("ingest.rebuild_l0_store", {"slot": 0, "imgsize": 5}),
+        ("ingest.update_l0_store", {"slot": -1}),
+    ):
+        runtime.record([messages.manual_event(task, arguments, "test", "test")])
+    inprocess.run(runtime)
+    dead = [row.error_class for row in jobs(runtime.ledger) if row.state == "dead"]
+    assert dead == ["InputError"] * 3
+
+
+def test_garbage_under_the_name_of_packets(runtime, tmp_path):
+    path = tmp_path / "aca_packets_686111010_686111040.bin"
+    path.write_bytes(bytes(range(256)) * 20)
+    give(runtime, path)
+    (row,) = jobs(runtime.ledger)
+    assert (row.state, row.error_class) == ("dead", "BadInput")
+    assert row.error_text.startswith(f"{path.name}: none of its 5120 bytes belongs to a packet")
+    assert list(runtime.home.work.iterdir()) == []
+
+
 REAL = "aca_packets_686111010_686111040.fits"
 
 
