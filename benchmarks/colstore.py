@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 from acaflow.archive.l0_fits import inflate, read_table
 from acaflow.colstore import Source, Store
 from acaflow.simulate.aca_l0 import L0Scenario, simulate_l0
 from acaflow.storage import place, sha256_file
+from benchmarks.archive import FILE_S, N_FILES, TSTART, seconds
+from benchmarks.archive import inflate as gunzip
 from benchmarks.table import Row
 
-TSTART = 686_111_014.0
-FILE_S = 27_900.0
-N_FILES = 31
 SLOT = 0
 HOUR_S = 3600.0
-
-
-def seconds(work: Callable[[], object], times: int) -> float:
-    """Return the median time of a call."""
-    spent = []
-    for _ in range(times):
-        started = time.perf_counter()
-        work()
-        spent.append(time.perf_counter() - started)
-    return median(spent)
-
-
-def gunzip(paths: list[Path]) -> None:
-    """Inflate files with Python's gzip: the floor."""
-    for path in paths:
-        with gzip.open(path) as stream:
-            while stream.read(1 << 20):
-                pass
 
 
 def source(path: Path) -> Source:
