@@ -143,7 +143,7 @@ def aca_packets(ctx: Context, path: str, sha256: str, size: int) -> Skipped | No
             if answer is not None:
                 ctx.log.info("%s", answer.reason)
     if not files:
-        return Skipped(f"{name} holds no complete image: {stream.report}")
+        return Skipped(f"no complete image in {stream.report}")
     return None
 
 
