@@ -11,12 +11,32 @@ from pathlib import Path, PurePosixPath
 
 from acaflow.errors import ConfigError, InputError, SchemaError
 
-__all__ = ["Home", "L0Name", "inside", "l0_dir", "l0_stored_name", "parse_l0_name"]
+__all__ = [
+    "Home",
+    "L0Name",
+    "SamplesName",
+    "Vc2Name",
+    "inside",
+    "l0_dir",
+    "l0_stored_name",
+    "parse_l0_name",
+    "parse_samples_name",
+    "parse_vc2_name",
+]
 
 L0_NAME = re.compile(r"acaf(\d{9,})N(\d{3})_([0-7])_img0\.fits(\.gz)?")
 """Level-0 image file name (aca-archive 2.1): time, processing version, slot."""
 PACKETS_NAME = re.compile(r"aca_packets_(\d{9,})_\d{9,}\.(?:fits|bin)(?:\.gz)?")
 """File of raw ACA packets: first and last time (CXC seconds)."""
+SAMPLES_NAME = re.compile(r"eng_([0-9A-Z][0-9A-Z_]*)_(\d{1,10})_(\d{1,10})\.csv\.gz")
+"""File of engineering samples: MSID, first and last second (CXC seconds)."""
+VC2_NAME = re.compile(
+    r"([12]\d{3})_(0(?!00)\d\d|[12]\d\d|3[0-5]\d|36[0-6])_VC2_Replica([1-9]\d?)_SFDU_\d+(?:\.gz)?"
+)
+"""File of raw frames of one dark-calibration replica (dark-cal B2): year, day, replica."""
+
+DARK_INFO_NAME = re.compile(r"[12]\d{3}_\d{3}_info\.csv")
+"""Star-catalogue facts of the dark calibration of a day."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +190,73 @@ def parse_l0_name(name: str) -> L0Name:
             " expected acaf<TSTART, 9 digits or more>N<version, 3 digits>_<slot 0-7>_img0.fits[.gz]"
         )
     return L0Name(int(match[1]), int(match[2]), int(match[3]))
+
+
+@dataclass(frozen=True)
+class SamplesName:
+    """What the name of a file of engineering samples says.
+
+    Attributes
+    ----------
+    msid : str
+        Upper case.
+    tstart, tstop : int
+        Whole seconds of the first and the last sample (CXC seconds).
+    """
+
+    msid: str
+    tstart: int
+    tstop: int
+
+
+def parse_samples_name(name: str) -> SamplesName:
+    """Take the name of a file of engineering samples apart; SchemaError if it is none.
+
+    Examples
+    --------
+    >>> parse_samples_name("eng_CIUMACAC_708739200_708825599.csv.gz")
+    SamplesName(msid='CIUMACAC', tstart=708739200, tstop=708825599)
+    """
+    match = SAMPLES_NAME.fullmatch(name)
+    if match is None:
+        raise SchemaError(
+            f"{name!r} is not a name of engineering samples;"
+            " expected eng_<MSID>_<first second>_<last second>.csv.gz"
+        )
+    return SamplesName(match[1], int(match[2]), int(match[3]))
+
+
+@dataclass(frozen=True)
+class Vc2Name:
+    """What the name of a raw dark-calibration file says.
+
+    Attributes
+    ----------
+    dark_id : str
+        ``YYYYDOY`` of the calibration.
+    replica : int
+        Number of the replica, from 1.
+    """
+
+    dark_id: str
+    replica: int
+
+
+def parse_vc2_name(name: str) -> Vc2Name:
+    """Take the name of a raw dark-calibration file apart; SchemaError if it is none.
+
+    Examples
+    --------
+    >>> parse_vc2_name("2016_125_VC2_Replica2_SFDU_31088.gz")
+    Vc2Name(dark_id='2016125', replica=2)
+    """
+    match = VC2_NAME.fullmatch(name)
+    if match is None:
+        raise SchemaError(
+            f"{name!r} is not the name of a raw dark-calibration file;"
+            " expected <YYYY>_<DOY>_VC2_Replica<N>_SFDU_<digits>[.gz]"
+        )
+    return Vc2Name(match[1] + match[2], int(match[3]))
 
 
 def l0_stored_name(name: str) -> str:

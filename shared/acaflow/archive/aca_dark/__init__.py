@@ -1,0 +1,1 @@
+"""Dark-current calibrations of the ACA CCD: raw dumps, master images, models, reports."""

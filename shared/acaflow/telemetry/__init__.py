@@ -1,0 +1,1 @@
+"""Engineering telemetry: values of named quantities (MSIDs) as functions of time."""
