@@ -27,7 +27,7 @@ def test_settings_table_is_the_model():
 
 
 def test_command_table_names_every_command():
-    named = {re.fullmatch(r"acaflow (\w+)", row[0])[1] for row in table("Commands")}
+    named = {re.fullmatch(r"acaflow ([\w-]+)", row[0])[1] for row in table("Commands")}
     assert named == set(root.commands)
 
 

@@ -26,6 +26,8 @@ from acaflow.errors import (
 )
 from acaflow.runtime import messages, quarantine
 from acaflow.runtime.runs import Context, Skipped
+from acaflow.telemetry.samples import read_samples_file
+from acaflow.telemetry.samples import stored_path as samples_path
 
 KEEP_BACKUPS = 7
 """Copies of the ledger that stay."""
@@ -144,6 +146,26 @@ def aca_packets(ctx: Context, path: str, sha256: str, size: int) -> Skipped | No
                 ctx.log.info("%s", answer.reason)
     if not files:
         return Skipped(f"no complete image in {stream.report}")
+    return None
+
+
+def eng_samples(ctx: Context, path: str, sha256: str, size: int, msid: str) -> Skipped | None:
+    """Check a file of engineering samples and add it to the archive as it came."""
+    delivered = ctx.input(path, sha256)
+    name = messages.original_name(path)
+    time_s, _ = read_samples_file(delivered, name)
+    target = ctx.home.archive / samples_path(paths.parse_samples_name(name))
+    if target.exists() and storage.sha256_file(target) == sha256 and ctx.claim.n == 1:
+        return Skipped(f"{name} is archived already, with the same content")
+    staged = ctx.stage(name)
+    with storage.translated(staged):
+        shutil.copyfile(delivered, staged)
+    ctx.fence(f"eng:{msid}")
+    ctx.place(staged, target)
+    ctx.publish("eng_samples", target)
+    span = float(time_s[0]), float(time_s[-1])
+    payload = messages.TelemetryUpdated(msid, *span, len(time_s))
+    ctx.emit("telemetry.updated", f"msid:{msid}", payload)
     return None
 
 

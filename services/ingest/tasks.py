@@ -5,6 +5,7 @@ from services.ingest import steps
 
 aca_l0_file = bind("ingest.aca_l0_file", steps.aca_l0_file)
 aca_packets = bind("ingest.aca_packets", steps.aca_packets)
+eng_samples = bind("ingest.eng_samples", steps.eng_samples)
 update_l0_store = bind("ingest.update_l0_store", steps.update_l0_store)
 rebuild_l0_store = bind("ingest.rebuild_l0_store", steps.rebuild_l0_store)
 unknown_file = bind("ingest.unknown_file", steps.unknown_file)

@@ -57,6 +57,18 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "text", "json"] = Field(
         default="auto", description="auto: text on a terminal, JSON lines elsewhere"
     )
+    dark_replicas: int = Field(
+        default=5, ge=1, description="replicas of a dark calibration where telemetry says nothing"
+    )
+    dark_combine: Literal["median", "clipmean"] = Field(
+        default="median", description="how the replicas of a dark calibration are combined"
+    )
+    dark_gain: str = Field(
+        default="5.0", description="ACA gain, e-/DN: one number, or four for quadrants A,B,C,D"
+    )
+    dark_read_noise: float = Field(
+        default=25.0, gt=0, description="read noise of a full CCD frame, e-"
+    )
     retention_days: float = Field(
         default=180.0, gt=0, description="days until attempts and logs of finished jobs are pruned"
     )

@@ -16,6 +16,7 @@
         StorageBusyError              lock, full disk or queue, database busy
         NotReadyError                 inputs still arriving; retried on its own schedule
       PipelineError                   a step failed for a reason of its own
+        QualityError                  a product fails its quality rules; a person decides
         LeaseLostError                the attempt no longer owns its job; only the runtime raises it
         CancelledError                a person cancelled the job; only the runtime raises it
 """
@@ -36,6 +37,7 @@ __all__ = [
     "MissingDataError",
     "NotReadyError",
     "PipelineError",
+    "QualityError",
     "RemoteUnavailableError",
     "SchemaError",
     "StorageBusyError",
@@ -119,6 +121,10 @@ class NotReadyError(TransientError):
 
 class PipelineError(AcaflowError):
     """A step failed for a reason of its own."""
+
+
+class QualityError(PipelineError):
+    """A product fails its quality rules: it is kept for a person to decide, not published."""
 
 
 class LeaseLostError(PipelineError):

@@ -33,6 +33,7 @@ __all__ = [
     "link_into",
     "make_dirs",
     "place",
+    "place_dir",
     "read_sqlite",
     "record_provenance",
     "sha256_file",
@@ -94,6 +95,27 @@ def place(staged: Path, target: Path) -> None:
         make_dirs(target.parent)
         staged.replace(target)
         fsync_dir(target.parent)
+
+
+def place_dir(staged: Path, target: Path, discard: Path) -> None:
+    """Publish a folder with all its files: fsync each, rename, fsync the parent.
+
+    Parameters
+    ----------
+    staged, target : Path
+        On one file system.
+    discard : Path
+        Where an existing target goes, on the same file system; it is removed. Between the two
+        renames there is no target.
+    """
+    with translated(target):
+        for path in sorted(staged.rglob("*")):
+            _fsync_file(path)
+        if target.exists():
+            make_dirs(discard.parent)
+            target.rename(discard)
+        place(staged, target)
+        shutil.rmtree(discard, ignore_errors=True)
 
 
 def link_into(source: Path, target: Path) -> None:

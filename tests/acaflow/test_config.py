@@ -52,7 +52,8 @@ def test_every_problem_is_named_at_once(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         config.load()
     message = str(caught.value)
-    assert "ACAFLOW_HOMME is not a setting; known: home, ledger_url" in message
+    assert "ACAFLOW_HOMME is not a setting; known: dark_combine, " in message
+    assert ", home, ledger_url, " in message
     assert "setting web_port = '70000': " in message
     assert "setting settle_s = '0': " in message
     assert f"ACAFLOW_SECRETS_DIR={tmp_path / 'absent'} is not a folder" in message

@@ -1,4 +1,4 @@
-"""Numbers from many star images at once: first-moment centroids, background subtraction.
+"""Numbers from many star images at once: first-moment centroids.
 
 Images are arrays of shape (n, size, size), first axis after n the CCD row, in DN as of level 0
 unless stated otherwise. Rows and columns of the CCD run from -512 to 511.
@@ -6,25 +6,15 @@ unless stated otherwise. Rows and columns of the CCD run from -512 to 511.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from acaflow.errors import InputError
 
-__all__ = ["compute_centroids", "subtract_dark"]
+__all__ = ["compute_centroids"]
 
 FloatArray = npt.NDArray[np.float64]
 
-CCD_SIZE = 1024
-"""Rows and columns of the CCD."""
-CENTER = 512
-"""Row and column of a full image that hold CCD row and column 0."""
-E_PER_DN = 5.0
-"""Gain of the camera (e-/DN; aca-archive 2.5)."""
-INTEG_S = 1.696
-"""Usual integration time (s)."""
 CORNERS = ([0, 0, 5, 5], [0, 5, 0, 5])
 """Pixels of a 6x6 image that the spacecraft does not send."""
 
@@ -96,52 +86,3 @@ def compute_centroids(
     row = pixels.sum(axis=2) @ place / divisor + np.asarray(row0)
     col = pixels.sum(axis=1) @ place / divisor + np.asarray(col0)
     return row, col, norm
-
-
-def subtract_dark(
-    images: npt.ArrayLike,
-    row0: npt.ArrayLike,
-    col0: npt.ArrayLike,
-    dark: npt.NDArray[Any],
-    integ: npt.ArrayLike = INTEG_S,
-) -> FloatArray:
-    """Subtract the dark current from star images.
-
-    Parameters
-    ----------
-    images : array_like, shape (n, size, size)
-        Images (DN).
-    row0, col0 : array_like of int, shape (n,)
-        CCD position of pixel [0, 0] of the images (pixels).
-    dark : ndarray, shape (1024, 1024)
-        Dark current (e-/s) at the temperature of the images, pixel [0, 0] at CCD row and column
-        -512.
-    integ : float or array_like of shape (n,)
-        Integration times (s).
-
-    Returns
-    -------
-    ndarray of float64, shape (n, size, size)
-        Images (DN), nowhere below 0. Outside the CCD nothing is subtracted.
-
-    Raises
-    ------
-    InputError
-        `dark` has another shape.
-
-    Notes
-    -----
-    Source: dark-cal C2.
-    """
-    if dark.shape != (CCD_SIZE, CCD_SIZE):
-        raise InputError(f"the dark map has shape {dark.shape}, expected ({CCD_SIZE}, {CCD_SIZE})")
-    pixels = np.array(images, dtype=np.float64)
-    offsets = np.arange(pixels.shape[1])
-    rows = (np.asarray(row0, np.int64)[:, None] + offsets + CENTER)[:, :, None]
-    cols = (np.asarray(col0, np.int64)[:, None] + offsets + CENTER)[:, None, :]
-    on_ccd = (rows >= 0) & (rows < CCD_SIZE) & (cols >= 0) & (cols < CCD_SIZE)
-    last = CCD_SIZE - 1
-    sections = np.where(on_ccd, dark[np.clip(rows, 0, last), np.clip(cols, 0, last)], 0.0)
-    seconds = np.broadcast_to(np.asarray(integ, np.float64), len(pixels))
-    pixels -= sections * (seconds / E_PER_DN)[:, None, None]
-    return np.maximum(pixels, 0.0)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import click
 
 from acaflow import __version__
-from acaflow.cli import archive, demo, events, ingest, jobs, processes, state
+from acaflow.cli import archive, dark_cal, demo, events, ingest, jobs, processes, state
 from acaflow.cli.base import HOME, VERBOSE, Group, Session, complain
 from acaflow.errors import AcaflowError, ConfigError, InputError, MissingDataError
 
@@ -50,6 +50,7 @@ for command in (
     events.events,
     events.quarantine,
     archive.archive,
+    dark_cal.dark_cal,
     state.status,
     state.health,
     state.db,

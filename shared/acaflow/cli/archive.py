@@ -131,6 +131,59 @@ def simulate_aca_packets(
     click.echo(simulate_packets(realistic_scenario(start, stop, seed), outdir))
 
 
+@simulate.command("dark-cal")
+@click.argument("outdir", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--date", type=TimeText(), required=True, help="Start of the first replica.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Selects CCD and noise.")
+@click.option("--t-ccd", type=float, help="CCD temperature, degC (default: by date).")
+@click.option("--fill", type=float, default=6.8, show_default=True, help="Per frame of data.")
+@click.option(
+    "--truth", type=click.Path(file_okay=False, path_type=Path), help="Folder of the truth."
+)
+@pass_session
+def simulate_dark_cal(
+    session: Session,
+    outdir: Path,
+    date: float,
+    seed: int,
+    t_ccd: float | None,
+    fill: float,
+    truth: Path | None,
+) -> None:
+    """Write what is delivered for one dark calibration: five raw dumps and telemetry around them.
+
+    Each file appears whole, so OUTDIR may be the inbox of a running acaflow; give another folder
+    for the truth then. The same options always give the same bytes.
+
+    Example:
+      acaflow simulate dark-cal files --date 2026:100:06:00:00 --truth files
+    """
+    from acaflow.simulate.dark_cal import DarkCalScenario, simulate_dark_cal
+
+    scenario = DarkCalScenario(date, seed, t_ccd=t_ccd, fill=fill)
+    made = simulate_dark_cal(outdir, scenario, truth)
+    for file in made.files:
+        click.echo(file)
+    complain(f"dark calibration {made.dark_id}: {len(made.files)} files in {outdir}")
+
+
+@simulate.command("dark-archive")
+@click.argument("root", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--number", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Selects CCD and noise.")
+@pass_session
+def simulate_dark_archive(session: Session, root: Path, number: int, seed: int) -> None:
+    """Write published dark calibrations of 25 years into a folder, for plots over the mission.
+
+    Example:
+      acaflow simulate dark-archive acaflow-data/archive/aca_dark --number 100
+    """
+    from acaflow.simulate.dark_cal import simulate_archive
+
+    made = simulate_archive(root, number, seed=seed)
+    complain(f"{len(made)} dark calibrations in {root}, {made[0]} to {made[-1]}")
+
+
 # --- archive ---
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import statistics
 import sys
@@ -37,6 +38,8 @@ __all__ = ["archive_name", "demo"]
 DEMO_HOME = Path(".demo")
 START = "2026:100"
 """Begin of the simulated day."""
+DARK_START = "2026:098:06:00:00"
+"""Begin of the simulated dark calibration."""
 STANDSTILL_S = 90.0
 """Without a terminal: give up if nothing ends for so long."""
 MANY_PRODUCTS = 5000
@@ -75,6 +78,7 @@ def demo(session: Session, data: Path | None, hours: float | None, port: int) ->
         _remove(session.home)
     session.home.create()
     files = _copied(data, session.home) if data else _simulated(hours or 24.0, session.home)
+    random.Random(START).shuffle(files)  # the order of arrival does not matter
     show = Show(session.home, files, stays=sys.stdin.isatty() and sys.stdout.isatty())
     with show.bar:
         status = supervise.up(settings, on_ready=show.begin, meanwhile=show.look)
@@ -101,10 +105,13 @@ def _remove(home: Home) -> None:
 def _simulated(hours: float, home: Home) -> list[Path]:
     from acaflow import times
     from acaflow.simulate.aca_l0 import realistic_scenario, simulate_l0
+    from acaflow.simulate.dark_cal import DarkCalScenario, simulate_dark_cal
 
-    start = times.secs(START)
+    start, folder = times.secs(START), home.work / "demo"
     click.echo(f"simulating {hours:g} h of level-0 images from {START} on")
-    return simulate_l0(realistic_scenario(start, start + hours * 3600.0), home.work / "demo")
+    files = simulate_l0(realistic_scenario(start, start + hours * 3600.0), folder)
+    click.echo(f"simulating a dark calibration of {DARK_START}")
+    return [*files, *simulate_dark_cal(folder, DarkCalScenario(DARK_START), home.work).files]
 
 
 def _copied(data: Path, home: Home) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from acaflow.cli.base import Session, complain, is_absent
@@ -21,6 +21,8 @@ LOOK_S = 0.1
 """Pause between two looks at a job that is waited for."""
 DOUBT_S = 5.0
 """After so long without an end, say why, and check that anybody still works."""
+PUT_OFF_S = 60.0
+"""A job that is tried again only after this is not waited for."""
 
 
 class LeftToRelay:
@@ -123,7 +125,9 @@ class Worksite:
         ledger = self.runtime.ledger
         doubt_at, told = time.monotonic() + DOUBT_S, ""
         while open_jobs := [
-            r["id"] for r in ledger.jobs_of(event_id) if r["state"] not in TERMINAL
+            row["id"]
+            for row in ledger.jobs_of(event_id)
+            if row["state"] not in TERMINAL and not _is_put_off(row, ledger.now())
         ]:
             time.sleep(LOOK_S)
             if time.monotonic() < doubt_at:
@@ -142,6 +146,11 @@ class Worksite:
         detail = reading.event_detail(ledger, event_id)
         for link in detail.effects if detail else ():
             self._wait(link.event.id)
+
+
+def _is_put_off(row: Mapping[str, Any], now: float) -> bool:
+    """Tell whether a job was tried and waits for longer than a person would."""
+    return bool(row["attempts"]) and row["not_before"] > now + PUT_OFF_S
 
 
 def caused(ledger: Ledger, event_id: str) -> list[reading.Job]:

@@ -113,7 +113,9 @@ RETURNING id, task, queue, priority, error_class
 """)
 _EVENT_OF_KEY = text("SELECT id FROM event WHERE dedupe_key = :key")
 _DATABASE_NOW = text("SELECT extract(epoch FROM clock_timestamp())")
-_JOBS_OF = text("SELECT id, state, error_class, error_text FROM job WHERE event_id = :id")
+_JOBS_OF = text("""
+SELECT id, state, attempts, not_before, error_class, error_text FROM job WHERE event_id = :id
+""")
 _BEAT = text("""
 INSERT INTO process (name, kind, queues, host, pid, pid_start, started, beat, version)
 VALUES (:name, :kind, :queues, :host, :pid, :pid_start, :now, :now, :version)
@@ -424,7 +426,7 @@ class Ledger:
         )
 
     def jobs_of(self, event_id: str) -> list[dict[str, Any]]:
-        """Return id, state, error_class and error_text of the jobs that an event caused."""
+        """Return what a waiting command needs of the jobs that an event caused."""
         return self.read(_JOBS_OF, id=event_id)
 
     # --- processes ---

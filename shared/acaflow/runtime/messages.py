@@ -122,6 +122,69 @@ class NoArgs:
 
 
 @dataclass(frozen=True)
+class SamplesArgs(FileArgs):
+    """A file of engineering samples: its MSID."""
+
+    msid: str
+
+
+@dataclass(frozen=True)
+class DarkFileArgs(FileArgs):
+    """A delivered file of a dark calibration."""
+
+    dark_id: str
+
+
+@dataclass(frozen=True)
+class DarkArgs:
+    """One dark calibration."""
+
+    dark_id: str = field(metadata={"help": "YYYYDOY of the calibration, for example 2022069"})
+
+
+@dataclass(frozen=True)
+class DarkReplicaArgs(DarkArgs):
+    """One replica of a dark calibration."""
+
+    replica: int = field(metadata={"help": "number of the replica, from 1"})
+
+
+@dataclass(frozen=True)
+class DarkInfoArgs(DarkArgs):
+    """Attitude and expected temperature, as the star catalogue of a calibration has them."""
+
+    time: str = field(metadata={"help": "time of the first dark-current star catalogue"})
+    temperature: float = field(metadata={"help": "expected CCD temperature (degC)"})
+    ra: float = field(metadata={"help": "right ascension (deg)"})
+    dec: float = field(metadata={"help": "declination (deg)"})
+
+
+@dataclass(frozen=True)
+class DarkProcessArgs(DarkArgs):
+    """How a person wants a dark calibration processed."""
+
+    force: bool = field(
+        default=False,
+        metadata={
+            "help": "publish in spite of failed quality, missing replicas, or a published one"
+        },
+    )
+    reason: str = field(default="", metadata={"help": "why it is forced; kept with the product"})
+    combine: str = field(default="", metadata={"help": "median or clipmean; empty: as before"})
+    gain: str = field(
+        default="",
+        metadata={"help": "e-/DN: one number, or four for A,B,C,D; empty: as before"},
+    )
+
+
+@dataclass(frozen=True)
+class DarkImportArgs:
+    """A folder of calibrations from another archive."""
+
+    path: str = field(metadata={"help": "folder below the home with image.fits, properties.json"})
+
+
+@dataclass(frozen=True)
 class Task:
     """One kind of job.
 
@@ -142,6 +205,10 @@ class Task:
         People may queue it.
     algorithm_version : int
         Raised when results change; part of the key of a manual request.
+    each : (str, str), optional
+        A list in the event's payload, and the argument that takes its entries: a job for each.
+    only : callable, optional
+        Tells from the event's payload whether there is anything to do.
     """
 
     name: str
@@ -156,6 +223,8 @@ class Task:
     algorithm_version: int = 1
     soft_s: int | None = None
     hard_s: int | None = None
+    each: tuple[str, str] | None = None
+    only: Callable[[Mapping[str, Any]], bool] | None = None
 
     @cached_property
     def types(self) -> dict[str, Any]:
@@ -234,12 +303,108 @@ TASKS = {
             manual=True,
         ),
         Task(
+            "ingest.eng_samples",
+            "ingest",
+            SamplesArgs,
+            "Add a file of engineering samples to the archive",
+        ),
+        Task(
             "ingest.backup_ledger",
             "ingest",
             NoArgs,
             "Write a copy of the ledger (SQLite) under state/",
             HOUSEKEEPING,
             lock="ingest.backup_ledger",
+            manual=True,
+        ),
+        Task(
+            "dark_cal.receive_replica",
+            "dark_cal",
+            DarkFileArgs,
+            "Check a raw dark-calibration dump and keep it",
+        ),
+        Task(
+            "dark_cal.receive_info",
+            "dark_cal",
+            DarkFileArgs,
+            "Keep the star-catalogue facts of a dark calibration (info.csv)",
+        ),
+        Task(
+            "dark_cal.set_info",
+            "dark_cal",
+            DarkInfoArgs,
+            "Enter the star-catalogue facts of a dark calibration",
+            manual=True,
+        ),
+        Task(
+            "dark_cal.gate",
+            "dark_cal",
+            DarkArgs,
+            "Look whether all replicas of a dark calibration are there",
+            lock="dark:{dark_id}",
+            coalesce="dark_cal.gate:{dark_id}",
+            debounce_s=1.0,
+            manual=True,
+        ),
+        Task(
+            "dark_cal.decode",
+            "dark_cal",
+            DarkReplicaArgs,
+            "Decode a raw dump into its level-0 FITS file",
+            each=("replicas", "replica"),
+        ),
+        Task(
+            "dark_cal.assemble",
+            "dark_cal",
+            DarkArgs,
+            "Combine the replicas of a dark calibration and judge its quality",
+            lock="dark:{dark_id}",
+            coalesce="dark_cal.assemble:{dark_id}",
+        ),
+        Task(
+            "dark_cal.process",
+            "dark_cal",
+            DarkProcessArgs,
+            "Process a dark calibration again, with other parameters or by force",
+            lock="dark:{dark_id}",
+            manual=True,
+        ),
+        Task(
+            "dark_cal.report",
+            "dark_cal",
+            DarkArgs,
+            "Make the report of a dark calibration and publish both",
+            lock="dark:{dark_id}",
+            manual=True,
+        ),
+        Task(
+            "dark_cal.update_index",
+            "dark_cal",
+            NoArgs,
+            "Renew the list of dark calibrations, zodi.csv, and the plots over the mission",
+            lock="dark_cal.update_index",
+            coalesce="dark_cal.update_index",
+            debounce_s=2.0,
+            manual=True,
+        ),
+        Task(
+            "dark_cal.recheck",
+            "dark_cal",
+            NoArgs,
+            "Assemble dark calibrations anew whose times or temperatures new telemetry changes",
+            DERIVED,
+            lock="dark_cal.recheck",
+            coalesce="dark_cal.recheck",
+            debounce_s=5.0,
+            only=lambda payload: (
+                payload.get("slot") == 6 or payload.get("msid") in ("CIUMACAC", "AACCCDPT")
+            ),
+        ),
+        Task(
+            "dark_cal.import_folder",
+            "dark_cal",
+            DarkImportArgs,
+            "Add dark calibrations of another archive",
             manual=True,
         ),
     )
@@ -263,6 +428,33 @@ class AcaL0Updated:
     tstart: float
     tstop: float
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TelemetryUpdated:
+    """Engineering telemetry of an MSID arrived between two times (CXC s)."""
+
+    msid: str
+    tstart: float
+    tstop: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class DarkReplicas:
+    """Replicas of a dark calibration that are to be decoded."""
+
+    dark_id: str
+    replicas: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DarkPublished:
+    """A dark calibration is in the archive; CCD temperature (degC)."""
+
+    dark_id: str
+    revision: int
+    t_ccd: float | None
 
 
 @dataclass(frozen=True)
@@ -320,7 +512,22 @@ EVENTS = {
         EventKind("file.aca_l0.arrived", L0FileArgs, "watcher", ("ingest.aca_l0_file",)),
         EventKind("file.unknown.arrived", FileArgs, "watcher", ("ingest.unknown_file",)),
         EventKind("file.aca_packets.arrived", FileArgs, "watcher", ("ingest.aca_packets",)),
-        EventKind("aca_l0.updated", AcaL0Updated, "ingest", ("ingest.update_l0_store",)),
+        EventKind("file.eng_samples.arrived", SamplesArgs, "watcher", ("ingest.eng_samples",)),
+        EventKind("file.vc2.arrived", DarkFileArgs, "watcher", ("dark_cal.receive_replica",)),
+        EventKind("file.dark_info.arrived", DarkFileArgs, "watcher", ("dark_cal.receive_info",)),
+        EventKind(
+            "aca_l0.updated",
+            AcaL0Updated,
+            "ingest",
+            ("ingest.update_l0_store", "dark_cal.recheck"),
+        ),
+        EventKind("telemetry.updated", TelemetryUpdated, "ingest", ("dark_cal.recheck",)),
+        EventKind("dark_replica.received", DarkReplicaArgs, "dark_cal", ("dark_cal.gate",)),
+        EventKind("dark_cal.ready", DarkReplicas, "dark_cal", ("dark_cal.decode",)),
+        EventKind("dark_replica.decoded", DarkReplicaArgs, "dark_cal", ("dark_cal.assemble",)),
+        EventKind("dark_cal.inputs_changed", DarkArgs, "dark_cal", ("dark_cal.assemble",)),
+        EventKind("dark_cal.assembled", DarkArgs, "dark_cal", ("dark_cal.report",)),
+        EventKind("dark_cal.published", DarkPublished, "dark_cal", ("dark_cal.update_index",)),
         EventKind("aca_l0.store_damaged", StoreArgs, "relay", ("ingest.rebuild_l0_store",)),
         EventKind("job.requested", JobRequested, "web, command line"),
         EventKind("job.dead", JobDead, "ledger"),
@@ -354,7 +561,9 @@ def new_event(
     if type(payload) is not entry.payload:
         raise InputError(f"event {kind} carries {entry.payload.__name__}, not {payload!r}")
     body = dict(vars(payload))
-    more.setdefault("jobs", [_job(TASKS[name], body, subject) for name in entry.subscribers])
+    if "jobs" not in more:
+        tasks = [TASKS[name] for name in entry.subscribers]
+        more["jobs"] = [job for task in tasks for job in _jobs(task, body, subject)]
     return NewEvent(
         kind=kind,
         schema=entry.schema,
@@ -364,6 +573,16 @@ def new_event(
         source=source,
         **more,
     )
+
+
+def _jobs(task: Task, values: Mapping[str, Any], subject: str) -> list[NewJob]:
+    """Make the jobs of a subscriber: one, one for each entry of a list, or none."""
+    if task.only and not task.only(values):
+        return []
+    if task.each is None:
+        return [_job(task, values, subject)]
+    entries, argument = task.each
+    return [_job(task, {**values, argument: entry}, subject) for entry in values[entries]]
 
 
 def _job(task: Task, values: Mapping[str, Any], subject: str, **more: Any) -> NewJob:
@@ -391,9 +610,22 @@ def _l0_fields(name: str) -> tuple[str, dict[str, Any]]:
     return f"aca0:{parsed.slot}", {"slot": parsed.slot, "filetime": parsed.filetime}
 
 
+def _samples_fields(name: str) -> tuple[str, dict[str, Any]]:
+    msid = paths.parse_samples_name(name).msid
+    return f"msid:{msid}", {"msid": msid}
+
+
+def _dark_fields(name: str) -> tuple[str, dict[str, Any]]:
+    dark_id = name[:4] + name[5:8]  # YYYY_DOY_…
+    return f"dark:{dark_id}", {"dark_id": dark_id}
+
+
 ARRIVALS: tuple[tuple[re.Pattern[str], str, Callable[[str], tuple[str, dict[str, Any]]]], ...] = (
     (paths.L0_NAME, "file.aca_l0.arrived", _l0_fields),
     (paths.PACKETS_NAME, "file.aca_packets.arrived", lambda name: (f"file:{name}", {})),
+    (paths.SAMPLES_NAME, "file.eng_samples.arrived", _samples_fields),
+    (paths.VC2_NAME, "file.vc2.arrived", _dark_fields),
+    (paths.DARK_INFO_NAME, "file.dark_info.arrived", _dark_fields),
 )
 """Name pattern, event kind, and what the name says; the watcher opens no file."""
 
@@ -431,7 +663,10 @@ def known_patterns() -> str:
     """Return the file names that some rule knows, for messages."""
     return (
         "acaf<TSTART>N<version>_<slot>_img0.fits[.gz] (ACA level-0 images),"
-        " aca_packets_<tstart>_<tstop>.fits|bin[.gz] (raw ACA packets)"
+        " aca_packets_<tstart>_<tstop>.fits|bin[.gz] (raw ACA packets),"
+        " <YYYY>_<DOY>_VC2_Replica<N>_SFDU_<digits>[.gz] (raw dark-calibration dumps),"
+        " <YYYY>_<DOY>_info.csv (star-catalogue facts of a dark calibration),"
+        " eng_<MSID>_<tstart>_<tstop>.csv.gz (engineering samples)"
     )
 
 
@@ -535,6 +770,8 @@ def manual_event(
     subject = given.get("subject") or f"task:{task_name}"
     if "filename" in given:
         subject = f"file:{given['filename']}"
+    if "dark_id" in given:
+        subject = f"dark:{given['dark_id']}"
     wanted = _job(
         task,
         given,

@@ -143,6 +143,7 @@ class Claim:
     priority: int
     started_at: float
     owner: str
+    requested_by: str | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Claim:
@@ -151,7 +152,7 @@ class Claim:
 
 
 CLAIMED = """id AS job_id, attempts AS n, max_attempts, task, queue, args, subject, lock_key,
-    event_id, priority, started_at, owner"""
+    event_id, priority, started_at, owner, requested_by"""
 """The columns of ``job`` that are a `Claim`."""
 
 

@@ -68,6 +68,14 @@ SELECT count(*) AS n FROM job JOIN attempt ON attempt.job_id = job.id
 WHERE job.subject = :subject AND (job.id = :id OR job.args LIKE :sha)
 AND attempt.outcome = 'lost' AND attempt.error_class IN ('ProcessDied', 'Timeout')
 """)
+_OTHERS_WAITING = text("""
+SELECT attempts, not_before FROM job
+WHERE subject = :subject AND task = :task AND state = 'waiting' AND id != :id
+""")
+_SETTLE_OTHERS = text("""
+UPDATE job SET state = 'skipped', finished_at = :now, error_text = :reason
+WHERE subject = :subject AND task = :task AND state = 'waiting' AND attempts > 0 AND id != :id
+""")
 _ANCESTORS = text("""
 WITH RECURSIVE chain (id, kind, subject, parent, depth) AS (
     SELECT id, kind, subject, parent_event_id, 1 FROM event WHERE id = :id
@@ -207,6 +215,19 @@ class Context:
         relative = path.relative_to(self.home.archive).as_posix()
         size, sha256 = path.stat().st_size, storage.sha256_file(path)
         self.products.append(NewProduct("out", kind, relative, size, sha256))
+
+    def others_waiting(self) -> list[dict[str, Any]]:
+        """Return ``attempts`` and ``not_before`` (epoch s) of other waiting jobs of this kind.
+
+        That is, of the same task and subject.
+        """
+        who = {"id": self.claim.job_id, "task": self.claim.task, "subject": self.claim.subject}
+        return self.runtime.ledger.read(_OTHERS_WAITING, **who)
+
+    def settle_others(self, reason: str) -> None:
+        """End those of `others_waiting` that were tried before: this one has done their work."""
+        who = {"id": self.claim.job_id, "task": self.claim.task, "subject": self.claim.subject}
+        self.runtime.ledger.write(_SETTLE_OTHERS, reason=reason, **who)
 
     def emit(self, kind: str, subject: str, payload: Any) -> None:
         """Announce a fact when the job ends.

@@ -200,6 +200,8 @@ class L0Scenario:
         Further files over the same data; an equal or a higher revision.
     has_type_columns : bool
         Write the columns PIXTLM and BGDTYP, which only newer files have.
+    header3 : mapping of str to float
+        Header-3 MSIDs that stay at one value; the others follow a daily wave.
 
     Raises
     ------
@@ -220,6 +222,7 @@ class L0Scenario:
     integ: Sequence[tuple[float, float, float]] = ()
     reissues: Sequence[Reissue] = ()
     has_type_columns: bool = False
+    header3: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _cycle_at(self.tstart) < _cycle_at(self.tstop):
@@ -394,9 +397,12 @@ class SlotTruth:
         Raw pixel counts, anchored at [0, 0]; -1 where an image has no pixel.
     is_header3_good : ndarray of bool
         8x8 rows whose header-3 bytes are those of `header3`.
+    held : mapping of str to float
+        Header-3 MSIDs that stay at one value.
     """
 
     slot: int
+    held: Mapping[str, float]
     vcdu: IntArray
     time: FloatArray
     end_integ_time: FloatArray
@@ -422,7 +428,7 @@ class SlotTruth:
 
         See `acaflow.simulate.header3.header3_truth`.
         """
-        return header3_truth(msid, self.time, self.vcdu)
+        return header3_truth(msid, self.time, self.vcdu, self.held)
 
 
 def truth(scenario: L0Scenario, slot: int) -> SlotTruth:
@@ -443,9 +449,9 @@ def truth(scenario: L0Scenario, slot: int) -> SlotTruth:
     joined = {
         one.name: np.concatenate([getattr(part, one.name) for part in parts])
         for one in fields(SlotTruth)
-        if one.name != "slot"
+        if one.name not in ("slot", "held")
     }
-    return SlotTruth(slot=slot, **joined)
+    return SlotTruth(slot=slot, held=scenario.header3, **joined)
 
 
 def _inside(time: FloatArray, intervals: Sequence[Interval], width: float = 0.0) -> BoolArray:
@@ -509,6 +515,7 @@ def _compute_rows(scenario: L0Scenario, file: _File) -> SlotTruth:
 
     return SlotTruth(
         slot=file.slot,
+        held=scenario.header3,
         vcdu=count,
         time=time,
         end_integ_time=end_integ_time,
@@ -614,7 +621,7 @@ def _values(scenario: L0Scenario, file: _File, rows: SlotTruth) -> dict[str, npt
         values[f"IMGNUM{number}"] = rows.slot
         values[f"IMGFUNC{number}"] = rows.func
     if size == 8:
-        header3 = header3_bytes(rows.slot, rows.time, rows.vcdu)
+        header3 = header3_bytes(rows.slot, rows.time, rows.vcdu, rows.held)
         header3[~rows.is_header3_good] = GARBAGE_HEADER3
         values |= zip(HEADER3_COLUMNS, header3.T, strict=True)
     return values

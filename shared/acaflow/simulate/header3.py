@@ -6,8 +6,9 @@ time, so its true value is known at any moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ IntArray = npt.NDArray[np.int64]
 
 DAY_S = 86400.0
 """Period of the slow changes (s)."""
+
+NONE_HELD: Mapping[str, float] = MappingProxyType({})
 
 THERMISTOR_COUNTS = np.array(
     [
@@ -143,11 +146,21 @@ _WORDS = (
 Two of them run over a slot boundary, which is why the order is one list and not eight.
 """
 
+
+def _words(held: Mapping[str, float]) -> list[_Word]:
+    return [
+        replace(word, centre=held[word.msid], amplitude=0.0) if word.msid in held else word
+        for word in _WORDS
+    ]
+
+
 HEADER3_MSIDS = tuple(word.msid for word in _WORDS)
 """Names of all quantities."""
 
 
-def header3_truth(msid: str, time: FloatArray, vcdu: IntArray) -> FloatArray:
+def header3_truth(
+    msid: str, time: FloatArray, vcdu: IntArray, held: Mapping[str, float] = NONE_HELD
+) -> FloatArray:
     """Return the true values of an MSID.
 
     Parameters
@@ -158,6 +171,8 @@ def header3_truth(msid: str, time: FloatArray, vcdu: IntArray) -> FloatArray:
         TIME of the images (CXC s).
     vcdu : ndarray of int64
         Their VCDU counts, without wrap.
+    held : mapping of str to float
+        MSIDs that stay at one value.
 
     Returns
     -------
@@ -170,16 +185,18 @@ def header3_truth(msid: str, time: FloatArray, vcdu: IntArray) -> FloatArray:
     InputError
         No such MSID.
     """
-    for word in _WORDS:
+    for word in _words(held):
         if word.msid == msid:
             return word.value(time, vcdu)
     raise InputError(f"header-3 MSID {msid!r} does not exist; HEADER3_MSIDS has the names")
 
 
-def header3_bytes(slot: int, time: FloatArray, vcdu: IntArray) -> npt.NDArray[np.uint8]:
+def header3_bytes(
+    slot: int, time: FloatArray, vcdu: IntArray, held: Mapping[str, float] = NONE_HELD
+) -> npt.NDArray[np.uint8]:
     """Return HD3TLM62 to 67 and 72 to 77 of one slot, shape (n, 12)."""
     first, offset, parts = 12 * slot, 0, []
-    for word in _WORDS:
+    for word in _words(held):
         if first - word.n_bytes < offset < first + 12:
             encoded = word.to_bytes(time, vcdu)
             parts.append(encoded[:, max(0, first - offset) : first + 12 - offset])

@@ -1,10 +1,10 @@
-"""Centroids and background subtraction of many images, against truth and real stars."""
+"""Centroids of many images, against truth and real stars."""
 
 import numpy as np
 import pytest
 
 from acaflow.archive import aca_l0
-from acaflow.archive.star_images import compute_centroids, subtract_dark
+from acaflow.archive.star_images import compute_centroids
 from acaflow.errors import InputError
 from tests.support.l0 import deliver
 
@@ -59,29 +59,6 @@ def test_wrong_shapes_are_refused():
         compute_centroids(np.zeros((4, 4)))
     with pytest.raises(InputError, match="pix_zero_loc is 'corner'"):
         compute_centroids(np.zeros((1, 4, 4)), pix_zero_loc="corner")
-    with pytest.raises(InputError, match=r"dark map has shape \(8, 8\)"):
-        subtract_dark(np.zeros((1, 4, 4)), [0], [0], np.zeros((8, 8)))
-
-
-def test_dark_is_cut_where_the_image_lies():
-    # Dark current of pixel (row, col) in CCD coordinates: 1000 + 2 row + col e-/s.
-    ccd = np.arange(-512, 512)
-    dark = 1000.0 + 2 * ccd[:, None] + ccd[None, :]
-    images = np.full((2, 4, 4), 1000.0)
-    result = subtract_dark(images, [10, -20], [30, 40], dark, integ=[5.0, 2.5])
-    # 5 s and 5 e-/DN: 1 DN for each e-/s; 2.5 s: half of that.
-    assert result[0].max() == 0  # 1050 DN and more would be below
-    assert result[1, 0, 0] == 1000 - (1000 - 40 + 40) / 2
-    assert result[1, 3, 1] == 1000 - (1000 - 34 + 41) / 2
-
-
-def test_beyond_the_ccd_nothing_is_subtracted():
-    images = np.full((2, 8, 8), 90.0)
-    result = subtract_dark(images, [-516, 508], [0, 511], np.full((1024, 1024), 50.0), integ=5.0)
-    assert (result[0, :4] == 90).all()
-    assert (result[0, 4:] == 40).all()
-    assert result[1, 0].tolist() == [40] + [90] * 7
-    assert (result[1, 4:] == 90).all()
 
 
 @pytest.mark.real

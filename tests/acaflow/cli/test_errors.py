@@ -138,7 +138,7 @@ def test_every_wrong_setting_is_named_at_once(shell, monkeypatch):
     monkeypatch.setenv("ACAFLOW_SPEED", "fast")
     monkeypatch.setenv("ACAFLOW_WEB_PORT", "many")
     message = shell.refused("status", code=2)
-    assert "ACAFLOW_SPEED is not a setting; known: home" in message
+    assert "ACAFLOW_SPEED is not a setting; known: dark_combine, " in message
     assert "setting web_port = 'many'" in message
 
 

@@ -225,7 +225,10 @@ def test_a_fact_that_is_refused(worked, arguments, words):
 def test_event_kinds_name_their_tasks(shell):
     kinds = {row["kind"]: row["tasks"] for row in shell.json("events", "kinds")}
     assert kinds["file.aca_l0.arrived"] == ["ingest.aca_l0_file @ingest"]
-    assert kinds["aca_l0.updated"] == ["ingest.update_l0_store @ingest"]
+    assert kinds["aca_l0.updated"] == [
+        "ingest.update_l0_store @ingest",
+        "dark_cal.recheck @dark_cal",
+    ]
     assert kinds["job.dead"] == []
     assert "file.unknown.arrived" in shell.good("events", "kinds").out
 

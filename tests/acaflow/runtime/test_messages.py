@@ -51,6 +51,9 @@ def test_subscribers_get_all_that_they_need(kind):
     carried = {item.name for item in fields(kind.payload)}
     for name in kind.subscribers:
         needed = {item.name for item in fields(TASKS[name].args) if item.default is MISSING}
+        if each := TASKS[name].each:
+            assert each[0] in carried
+            needed.discard(each[1])
         assert needed <= carried
 
 

@@ -419,15 +419,15 @@ def history(dark_cals_dir: Folder = None) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        As `get_dark_cal_props`, without images.
+        As `get_dark_cal_props`, without images; every one has ``id``.
 
     Raises
     ------
     AcaflowError
         As `get_dark_cal_image`.
     """
-    folders = get_dark_cal_dirs(dark_cals_dir).values()
-    return [read_json(Path(folder) / PROPERTIES) for folder in folders]
+    folders = get_dark_cal_dirs(dark_cals_dir)
+    return [{"id": name, **read_json(Path(path) / PROPERTIES)} for name, path in folders.items()]
 
 
 def get_dark_cal_props_table(

@@ -18,10 +18,13 @@ import numpy.typing as npt
 from acaflow import times
 from acaflow.errors import InputError
 
-__all__ = ["ZODI_PROPERTIES", "write_table", "zodi_brightness", "zodi_properties"]
+__all__ = ["ZODI_E_PER_S", "ZODI_PROPERTIES", "write_table", "zodi_brightness", "zodi_properties"]
 
 ZODI_PROPERTIES = ("date", "ra", "dec", "el", "eb", "sun_el", "l_l0", "zodib")
 """Names and order of the columns of ``zodi.csv`` (dark-cal B7)."""
+
+ZODI_E_PER_S = 0.0134
+"""Dark current that one S10(sun) looks like in a pixel (e-/s; inferred in dark-cal B6)."""
 
 _LATITUDES = [0, 5, 10, 15, 20, 25, 30, 45, 60, 75]
 _GRID = """

@@ -198,7 +198,8 @@ def test_default_archive(home):
     write(home.archive / "aca_dark" / "2010100")
     assert get_dark_cal_id("2010:101") == "2010100"
     assert get_dark_cal_image("2010:101", allow_negative=True)[0, 0] == -8.0
-    assert get_dark_cal_props("2010:101") == history()[0] == {"ccd_temp": -19.0}
+    assert get_dark_cal_props("2010:101") == {"ccd_temp": -19.0}
+    assert history() == [{"id": "2010100", "ccd_temp": -19.0}]
     assert len(get_dark_cal_props_table()) == 1
 
 
