@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import archive, colstore, l0_store, runtime, up
+from benchmarks import archive, colstore, dark_cal, l0_store, runtime, up
 from benchmarks.table import Row, show
 
 GROUPS = {
@@ -15,6 +15,7 @@ GROUPS = {
     "archive": archive.cases,
     "l0_store": l0_store.cases,
     "colstore": colstore.cases,
+    "dark_cal": dark_cal.cases,
     "runtime": runtime.cases,
 }
 
