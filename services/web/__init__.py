@@ -23,7 +23,7 @@ from werkzeug.exceptions import Forbidden, HTTPException
 from acaflow import __version__
 from acaflow.errors import AcaflowError, InputError, MissingDataError, TransientError
 from acaflow.paths import Home
-from services.web import api, level0, telemetry, views, words
+from services.web import api, dark, darkmap, darkpair, level0, telemetry, views, words
 
 if TYPE_CHECKING:
     from acaflow.runtime.core import Runtime
@@ -90,6 +90,9 @@ def create_app(runtime: Runtime | None = None) -> Flask:
     app.register_blueprint(api.blueprint)
     app.register_blueprint(level0.blueprint)
     app.register_blueprint(telemetry.blueprint)
+    app.register_blueprint(dark.blueprint)
+    app.register_blueprint(darkmap.blueprint)
+    app.register_blueprint(darkpair.blueprint)
     return app
 
 
@@ -166,7 +169,9 @@ def _finish(response: Response) -> Response:
             response.headers["Cache-Control"] = f"public, max-age={A_YEAR_S}, immutable"
         else:
             response.headers["Cache-Control"] = "no-cache"
-    elif request.endpoint == "views.download":
+    elif response.cache_control.immutable:  # its address has the hash of its content
+        pass
+    elif request.endpoint in ("views.download", "dark.download", "dark.www"):
         response.headers["Cache-Control"] = "no-cache"
     elif request.endpoint == "telemetry.plotly_script":  # its address has its version
         response.headers["Cache-Control"] = f"public, max-age={A_YEAR_S}, immutable"

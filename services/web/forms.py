@@ -52,10 +52,13 @@ def manual_tasks() -> list[Task]:
     return [task for task in TASKS.values() if task.manual]
 
 
-def read_form(task: Task, given: Mapping[str, str] | None) -> Form:
-    """Make the form of a task, filled from `given`; None is the first look."""
+def read_form(
+    task: Task, given: Mapping[str, str] | None, first: Mapping[str, str] | None = None
+) -> Form:
+    """Make the form of a task, filled from `given`; None is the first look, filled from `first`."""
     hints = get_type_hints(task.args)
-    values: dict[str, Any] = {}
+    names = {item.name for item in dataclasses.fields(task.args)} if given is None else set()
+    values: dict[str, Any] = {name: text for name, text in (first or {}).items() if name in names}
     for item in dataclasses.fields(task.args):
         if hints[item.name] is bool and given is not None:
             values[item.name] = item.name in given

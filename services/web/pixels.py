@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from services.web.plots import THIN, fixed
 
-__all__ = ["draw_grid", "draw_key", "make_movie", "make_strip"]
+__all__ = ["draw_grid", "draw_key", "make_movie", "make_palette", "make_strip"]
 
 CIVIDIS = {
     0: (0x00, 0x22, 0x4E),
@@ -50,7 +50,7 @@ MOVIE_TILE = 16
 Images = np.ma.MaskedArray[Any, np.dtype[Any]]
 
 
-def _palette() -> npt.NDArray[np.uint8]:
+def make_palette() -> npt.NDArray[np.uint8]:
     """Return the 256 colours, shape (256, 3)."""
     nodes = np.array(list(CIVIDIS.values()))
     steps = [np.interp(np.arange(256), list(CIVIDIS), nodes[:, band]) for band in range(3)]
@@ -85,7 +85,7 @@ def draw_grid(image: Images, row0: int, col0: int, low: float, high: float, labe
         For those who do not see the picture.
     """
     size = len(image)
-    levels, palette = _levels(image, low, high), _palette()
+    levels, palette = _levels(image, low, high), make_palette()
     bottom = CELL * size
     parts: list[str] = []
     for r in range(size):
@@ -129,7 +129,7 @@ def _luminance(colour: npt.NDArray[np.uint8]) -> float:
 def draw_key(low: float, high: float) -> Markup:
     """Draw the scale bar of the colours, with ticks at 1, 3, 10, 30 ... and the unit."""
     steps, width, left = 64, 240, 8
-    palette = _palette()
+    palette = make_palette()
     boxes = "".join(
         # Each reaches to the end, so that no ground shows through between two.
         f'<rect x="{left + width * n / steps:g}" width="{width - width * n / steps:g}" height="10"'
@@ -172,7 +172,7 @@ def _png(frames: Sequence[npt.NDArray[np.uint8]]) -> bytes:
     """Return indexed pictures as a PNG, moving if there is more than one."""
     from PIL import Image
 
-    palette = _palette().tobytes()
+    palette = make_palette().tobytes()
     made = [Image.fromarray(levels, mode="P") for levels in frames]
     for picture in made:
         picture.putpalette(palette)

@@ -30,7 +30,7 @@ from acaflow.runtime.logs import job_log_path
 from acaflow.runtime.messages import QUEUES, TASKS
 from acaflow.status import reading
 from acaflow.status.reading import Attempt, Job, Listing
-from services.web import api, forms, queries
+from services.web import api, dark, forms, queries
 from services.web.logfile import Tail, read_tail
 from services.web.words import runtime, user
 
@@ -267,7 +267,7 @@ def new_job(name: str) -> Any:
     if task is None:
         abort(404, f"No task {name} can be queued by hand.")
     given = request.form.to_dict() if request.method == "POST" else None
-    form = forms.read_form(task, given)
+    form = forms.read_form(task, given, request.args)
     force = bool(given and "force" in given)
     if given is None or form.errors:
         return _form_page(form, force), 400 if form.errors else 200
@@ -441,8 +441,11 @@ def search() -> Any:
 
 
 def _place(words: str) -> str | None:
-    """Return the address of what is meant: a job, an event, a file, a subject, a task."""
+    """Return the address of what is meant: a job, an event, a calibration, a file, a subject."""
     ledger = runtime().ledger
+    calibration = dark.place_of(words)
+    if calibration:
+        return calibration
     if re.fullmatch(r"[0-9a-fA-F]{8}|[0-9a-fA-F-]{36}", words):
         if reading.find_jobs(ledger, words):
             return url_for("views.show_job", identity=words.lower())
@@ -462,6 +465,8 @@ def _place(words: str) -> str | None:
 
 def _archive_path(words: str) -> str:
     """Return where the archive keeps a delivered file; other words as they are."""
+    if paths.VC2_NAME.fullmatch(words):
+        return f"aca_dark/raw/{paths.parse_vc2_name(words).dark_id}/{words}"
     try:
         parsed = paths.parse_l0_name(words)
     except SchemaError:

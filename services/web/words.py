@@ -23,6 +23,7 @@ PLACES = (
     ("views.show_events", "Events", "e"),
     ("level0.show_day", "Level 0", "l"),
     ("telemetry.explore", "Telemetry", "t"),
+    ("dark.show_index", "Dark cals", "c"),
     ("views.show_quarantine", "Quarantine", "q"),
     ("views.show_dead", "Dead", "d"),
 )

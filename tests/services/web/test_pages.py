@@ -35,6 +35,7 @@ PAGES = (
     "/products",
     "/aca0",
     "/telemetry",
+    "/dark-cals",
     "/help/keys",
 )
 
@@ -75,7 +76,7 @@ def test_every_page_has_one_heading_a_skip_link_and_the_places(client: FlaskClie
     assert '<a class="skip vh" href="#main">' in page and '<main id="main">' in page
     keys = re.findall(r'data-key="(\w)"[^>]*>(\w+)', page)
     expected = {"o": "Overview", "j": "Jobs", "e": "Events", "l": "Level", "t": "Telemetry"}
-    assert dict(keys) == expected | {"q": "Quarantine", "d": "Dead"}
+    assert dict(keys) == expected | {"c": "Dark", "q": "Quarantine", "d": "Dead"}
 
 
 @pytest.mark.parametrize("url", PAGES)
