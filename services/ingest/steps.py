@@ -29,6 +29,8 @@ from acaflow.runtime.runs import Context, Skipped
 from acaflow.telemetry.samples import read_samples_file
 from acaflow.telemetry.samples import stored_path as samples_path
 
+NUMBERS = {"CIUMACAC": False, "COBSRQID": True, "AACCCDPT": True}
+"""Engineering quantities that we use: numbers, or texts of a state."""
 KEEP_BACKUPS = 7
 """Copies of the ledger that stay."""
 
@@ -153,10 +155,21 @@ def eng_samples(ctx: Context, path: str, sha256: str, size: int, msid: str) -> S
     """Check a file of engineering samples and add it to the archive as it came."""
     delivered = ctx.input(path, sha256)
     name = messages.original_name(path)
-    time_s, _ = read_samples_file(delivered, name)
+    time_s, values = read_samples_file(delivered, name)
+    if msid in NUMBERS and (values.dtype.kind == "f") != NUMBERS[msid]:
+        kind = "numbers" if NUMBERS[msid] else "states"
+        raise SchemaError(f"{name}: the first value is {values[0]!r}; expected {kind}", delivered)
     target = ctx.home.archive / samples_path(paths.parse_samples_name(name))
-    if target.exists() and storage.sha256_file(target) == sha256 and ctx.claim.n == 1:
-        return Skipped(f"{name} is archived already, with the same content")
+    if target.exists():
+        known, _ = read_samples_file(target, name)
+        if storage.sha256_file(target) == sha256:
+            if ctx.claim.n == 1:
+                return Skipped(f"{name} is archived already, with the same content")
+        elif (len(time_s), sha256) < (len(known), storage.sha256_file(target)):
+            raise ArchiveConflictError(
+                f"{name} is archived with {len(known)} samples; this copy of {len(time_s)} is not"
+                " used"
+            )
     staged = ctx.stage(name)
     with storage.translated(staged):
         shutil.copyfile(delivered, staged)

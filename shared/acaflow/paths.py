@@ -30,12 +30,13 @@ PACKETS_NAME = re.compile(r"aca_packets_(\d{9,})_\d{9,}\.(?:fits|bin)(?:\.gz)?")
 """File of raw ACA packets: first and last time (CXC seconds)."""
 SAMPLES_NAME = re.compile(r"eng_([0-9A-Z][0-9A-Z_]*)_(\d{1,10})_(\d{1,10})\.csv\.gz")
 """File of engineering samples: MSID, first and last second (CXC seconds)."""
-VC2_NAME = re.compile(
-    r"([12]\d{3})_(0(?!00)\d\d|[12]\d\d|3[0-5]\d|36[0-6])_VC2_Replica([1-9]\d?)_SFDU_\d+(?:\.gz)?"
-)
+_DAY = r"0(?!00)\d\d|[12]\d\d|3[0-5]\d|36[0-6]"
+DARK_ID = re.compile(rf"[12]\d{{3}}(?:{_DAY})", re.ASCII)
+"""Year and day of year of a dark calibration."""
+VC2_NAME = re.compile(rf"([12]\d{{3}})_({_DAY})_VC2_Replica([1-9]\d?)_SFDU_\d+(?:\.gz)?")
 """File of raw frames of one dark-calibration replica (dark-cal B2): year, day, replica."""
 
-DARK_INFO_NAME = re.compile(r"[12]\d{3}_\d{3}_info\.csv")
+DARK_INFO_NAME = re.compile(rf"[12]\d{{3}}_(?:{_DAY})_info\.csv")
 """Star-catalogue facts of the dark calibration of a day."""
 
 

@@ -61,11 +61,12 @@ def list_calibrations(session: Session, as_json: bool) -> int:
 def _published(session: Session) -> list[dict[str, Any]]:
     from acaflow.archive.aca_dark import dark_cal as archive
     from acaflow.archive.aca_dark import dark_trend
+    from acaflow.archive.aca_dark.tree import DarkTree
 
     history = archive.history(session.home.archive / "aca_dark")
     revisions = {item["id"]: item.get("revision") for item in history}
     return [
-        row | {"state": "published", "revision": revisions[row["id"]]}
+        row | {"state": DarkTree(session.home, row["id"]).state, "revision": revisions[row["id"]]}
         for row in dark_trend.history_rows(history)
     ]
 
@@ -91,7 +92,8 @@ def _short(value: Any) -> Any:
 def show(session: Session, dark_id: str, as_json: bool) -> int:
     """Show one calibration: quality, temperatures, replicas, statistics.
 
-    Also one that is assembled and failed. --json prints its properties and quality.
+    Of one that is assembled and not published, because it failed or is just being worked on,
+    that is shown. --json prints properties and quality.
 
     Example:
       acaflow dark-cal show 2009279
@@ -100,11 +102,14 @@ def show(session: Session, dark_id: str, as_json: bool) -> int:
     from acaflow.archive.aca_dark.tree import DarkTree
 
     tree = DarkTree(session.home, dark_id)
-    folder = tree.published if tree.published.is_dir() else tree.staged
+    folder = tree.staged if tree.staged.is_dir() else tree.published
+    files = tree.raw_files()
     if not folder.is_dir():
         raise MissingDataError(
-            f"dark calibration {dark_id} is {tree.state}: {len(tree.raw_files())} files in"
-            f" {tree.raw}; acaflow jobs --subject dark:{dark_id} says what it waits for"
+            f"dark calibration {dark_id} is {tree.state}, {len(files)} files;"
+            f" acaflow jobs --subject dark:{dark_id} says what it waits for"
+            if files
+            else f"nothing is known of dark calibration {dark_id}"
         )
     properties = read_json(folder / PROPERTIES)
     quality = read_json(folder / QUALITY) if (folder / QUALITY).exists() else {}
@@ -118,7 +123,8 @@ def show(session: Session, dark_id: str, as_json: bool) -> int:
 def _print_facts(state: str, properties: Mapping[str, Any], quality: Mapping[str, Any]) -> None:
     stats = properties.get("stats") or {}
     facts = [
-        ("calibration", f"{properties['id']}, {state}, revision {properties.get('revision', 0)}"),
+        ("calibration", f"{properties['id']}, {state}"),
+        ("revision", str(properties.get("revision", "not published"))),
         ("quality", f"{quality.get('level', '')}, telemetry {quality.get('complete', '')} %"),
         ("from, to", f"{properties.get('start', '')}, {properties.get('stop', '')}"),
         ("T_CCD", f"{_short(properties.get('ccd_temp'))} degC"),
@@ -279,16 +285,18 @@ def import_(session: Session, folder: Path, no_wait: bool, as_json: bool) -> int
       acaflow dark-cal import /data/mica/archive/aca_dark
     """
     from acaflow.archive.aca_dark.dark_cal import get_dark_cal_dirs
+    from acaflow.archive.aca_dark.tree import PUBLISHED
     from acaflow.runtime.records import new_id
 
     found = get_dark_cal_dirs(folder)
     if not found:
         raise InputError(f"{folder} holds no folder YYYYDOY with image.fits and properties.json")
-    copies = session.home.work / "import" / new_id()
+    copies = session.home.work / f"import-{new_id()}"
     for dark_id, source in found.items():
         (copies / dark_id).mkdir(parents=True)
-        for name in ("image.fits", "properties.json"):
-            shutil.copyfile(Path(source) / name, copies / dark_id / name)
+        for name in PUBLISHED:
+            if (Path(source) / name).exists():
+                shutil.copyfile(Path(source) / name, copies / dark_id / name)
     path = copies.relative_to(session.home.root).as_posix()
     return _run(session, [("dark_cal.import_folder", {"path": path})], no_wait, as_json)
 

@@ -168,5 +168,9 @@ def job_words(ledger: Ledger, jobs: Iterable[reading.Job]) -> dict[str, str]:
 
 
 def is_good(jobs: Iterable[Any]) -> bool:
-    """Tell whether every job came to a good end."""
-    return all(job.state in ("done", "skipped") for job in jobs)
+    """Tell whether every job came to a good end, or waits for what is still to arrive."""
+    return all(
+        job.state in ("done", "skipped")
+        or (job.state == "waiting" and job.error_class == "NotReadyError")
+        for job in jobs
+    )

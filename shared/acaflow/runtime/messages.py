@@ -351,6 +351,7 @@ TASKS = {
             "dark_cal",
             DarkReplicaArgs,
             "Decode a raw dump into its level-0 FITS file",
+            lock="dark_decode:{dark_id}:{replica}",
             each=("replicas", "replica"),
         ),
         Task(
@@ -525,7 +526,12 @@ EVENTS = {
         EventKind("dark_replica.received", DarkReplicaArgs, "dark_cal", ("dark_cal.gate",)),
         EventKind("dark_cal.ready", DarkReplicas, "dark_cal", ("dark_cal.decode",)),
         EventKind("dark_replica.decoded", DarkReplicaArgs, "dark_cal", ("dark_cal.assemble",)),
-        EventKind("dark_cal.inputs_changed", DarkArgs, "dark_cal", ("dark_cal.assemble",)),
+        EventKind(
+            "dark_cal.inputs_changed",
+            DarkArgs,
+            "dark_cal",
+            ("dark_cal.gate", "dark_cal.assemble"),
+        ),
         EventKind("dark_cal.assembled", DarkArgs, "dark_cal", ("dark_cal.report",)),
         EventKind("dark_cal.published", DarkPublished, "dark_cal", ("dark_cal.update_index",)),
         EventKind("aca_l0.store_damaged", StoreArgs, "relay", ("ingest.rebuild_l0_store",)),

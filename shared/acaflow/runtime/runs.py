@@ -73,7 +73,7 @@ SELECT attempts, not_before FROM job
 WHERE subject = :subject AND task = :task AND state = 'waiting' AND id != :id
 """)
 _SETTLE_OTHERS = text("""
-UPDATE job SET state = 'skipped', finished_at = :now, error_text = :reason
+UPDATE job SET state = 'skipped', finished_at = :now, error_class = NULL, error_text = :reason
 WHERE subject = :subject AND task = :task AND state = 'waiting' AND attempts > 0 AND id != :id
 """)
 _ANCESTORS = text("""

@@ -90,13 +90,21 @@ def test_jobs_tell_the_whole_way(flow, delivery):
 
 def test_missing_replicas_are_waited_for_and_named(flow, delivery):
     flow.send([*delivery.telemetry, *delivery["VC2"][:3]])
-    gate = flow.newest("dark_cal.gate")
-    assert gate.state == "waiting"
+    (gate,) = [row for row in flow.jobs("dark_cal.gate") if row.state == "waiting"]
     assert gate.not_before == pytest.approx(time.time() + 86400, abs=60)
-    assert f"3 replicas of dark calibration {DARK_ID}; waits for 4, 5 of 5" in gate.error_text
+    assert f"dark calibration {DARK_ID} waits for replicas 4, 5 of 5" in gate.error_text
     flow.send(delivery["VC2"][3:])
     assert flow.tree().published.is_dir()
     assert [row.state for row in flow.jobs("dark_cal.gate")].count("waiting") == 0
+
+
+def test_telemetry_tells_how_many_replicas_there_are(flow, delivery, tmp_path):
+    three = simulate(tmp_path / "three", date="2024:150", seed=1, replicas=3)
+    flow.send([*three["VC2"], *three["acaf"], *three["info"]])
+    assert "waits for replicas 4, 5 of 5" in text_of(flow, "dark_cal.gate")
+    flow.send(three["eng_"])
+    props = read_json(flow.tree("2024150").published / "properties.json")
+    assert (len(props["replicas"]), props["quality"], props["complete"]) == (3, "PASS", 100.0)
 
 
 def test_after_a_week_three_replicas_are_enough(flow, delivery):
@@ -122,7 +130,9 @@ def test_after_a_week_two_replicas_are_not_enough(flow, delivery):
         os.utime(path, (time.time() - WEEK_S,) * 2)
     flow.ask("dark_cal.gate", dark_id=DARK_ID)
     assert not flow.tree().published.exists()
-    assert "waits for 3, 4, 5 of 5" in text_of(flow, "dark_cal.gate")
+    gate = flow.newest("dark_cal.gate")
+    assert (gate.state, gate.error_class) == ("dead", "QualityError")
+    assert "INCOMPLETE: dark calibration 2024100 waits for replicas 3, 4, 5 of 5" in gate.error_text
 
 
 @pytest.mark.parametrize("half_first", [True, False])
@@ -200,6 +210,42 @@ def test_a_wrong_date_in_the_name_is_refused(flow, delivery, tmp_path):
     assert "is named after 2022:069, but was received 2024:100" in job.error_text
 
 
+def test_dumps_under_a_day_that_is_not_theirs_are_told(flow, delivery, tmp_path):
+    flow.send(delivery.files)
+    copies = []
+    for path in delivery["VC2"]:
+        copies.append(tmp_path / path.name.replace("2024_100", "2024_101"))
+        copies[-1].write_bytes(path.read_bytes())
+    flow.send(copies)
+    job = flow.newest("dark_cal.assemble")
+    assert (job.state, job.error_class) == ("dead", "QualityError")
+    assert "received during the calibration of 2024:100:06:00:00.000, which is 2024100" in (
+        job.error_text
+    )
+    assert list(dark_cal.get_dark_cal_ids().values()) == [DARK_ID]
+
+
+def test_the_same_dump_packed_otherwise_is_the_same(flow, delivery, tmp_path):
+    flow.send(delivery.files)
+    before = flow.published()
+    plain = tmp_path / delivery["Replica2"][0].name.removesuffix(".gz")
+    plain.write_bytes(gzip.decompress(delivery["Replica2"][0].read_bytes()))
+    flow.send([plain])
+    assert flow.newest("dark_cal.receive_replica").state == "skipped"
+    assert flow.published() == before
+
+
+def test_a_catalogue_of_another_day_is_refused(flow, delivery):
+    flow.send(delivery.files)
+    flow.ask(
+        "dark_cal.set_info",
+        **{"dark_id": DARK_ID, "time": "2021:001", "temperature": "-5", "ra": "10", "dec": "-5"},
+    )
+    assert "the star catalogue is of 2021:001:00:00:00.000, not of 2024100" in text_of(
+        flow, "dark_cal.set_info"
+    )
+
+
 def test_a_wrong_info_is_refused(flow, tmp_path):
     path = tmp_path / "2024_100_info.csv"
     path.write_text("time,temperature,ra,dec\n2024:100,-5,400,0\n")
@@ -260,6 +306,22 @@ def test_what_fails_is_inspectable_and_published_only_by_force(flow, failing):
     assert not flow.tree().staged.exists()
 
 
+def test_a_person_does_not_skip_the_waiting_without_force(flow, delivery):
+    flow.send([*delivery.telemetry, *delivery["VC2"][:3]])
+    flow.ask("dark_cal.process", dark_id=DARK_ID)
+    assert "waits for replicas 4, 5 of 5" in text_of(flow, "dark_cal.process")
+    assert not flow.tree().published.exists()
+    flow.ask("dark_cal.process", dark_id=DARK_ID, force="yes", reason="they will not come")
+    assert read_json(flow.tree().published / "properties.json")["quality"] == "WARN"
+
+
+def test_a_damaged_decoded_copy_is_made_again(flow, delivery, tmp_path):
+    flow.send([*delivery["VC2"], *delivery["eng_"], *delivery["acaf"]])
+    flow.tree().decoded(2).write_bytes(b"")
+    flow.send(delivery["info"])
+    assert read_json(flow.tree().published / "properties.json")["revision"] == 2
+
+
 def test_other_parameters_need_force_and_stay(flow, delivery):
     flow.send(delivery.files)
     flow.ask("dark_cal.process", dark_id=DARK_ID, combine="clipmean")
@@ -306,4 +368,33 @@ def test_calibrations_of_another_archive_are_taken_over(flow):
     props = dark_cal.get_dark_cal_props("1999:223")
     assert props["stats"]["n100"] == pytest.approx(3451, rel=0.1)  # dark-cal E4
     flow.ask("dark_cal.import_folder", path="other")
-    assert "published already" in text_of(flow, "dark_cal.import_folder")
+    assert "no calibration of the folder is new" in text_of(flow, "dark_cal.import_folder")
+    assert (flow.tree("1999223").report("1999_aug") / "index.html").exists()
+
+
+def test_import_leaves_out_what_is_no_calibration(flow):
+    ids = simulate_archive(flow.home.root / "other", 3)
+    (flow.home.root / "other" / ids[0]).rename(flow.home.root / "other" / "2000001")
+    image = flow.home.root / "other" / ids[1] / "image.fits"
+    image.write_bytes(image.read_bytes()[:1_000_000])
+    flow.ask("dark_cal.import_folder", path="other")
+    assert list(dark_cal.get_dark_cal_ids().values()) == [ids[2]]
+
+
+def test_a_stray_folder_does_not_stop_the_others(flow, delivery):
+    (flow.tree().root / "2001001").mkdir(parents=True)
+    flow.send(delivery.files)
+    assert flow.tree().published.is_dir()
+    assert flow.newest("dark_cal.update_index").state == "done"
+
+
+def test_the_one_before_may_come_later(flow, delivery, tmp_path):
+    before = simulate(tmp_path / "before", date="2024:050", seed=1)
+    flow.send(delivery.files)
+    flow.send(before.files)
+    props = read_json(flow.tree().published / "properties.json")
+    assert props["previous"]["id"] == "2024050"
+    assert props["revision"] == 2
+    summary = (flow.tree().report("2024_apr") / "index.html").read_text()
+    assert "2024050" in summary
+    assert read_json(flow.tree("2024050").published / "properties.json")["revision"] == 1

@@ -7,6 +7,7 @@ same calibration.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,8 +33,8 @@ from acaflow.archive.aca_dark.dark_quality import Finding, Level
 from acaflow.archive.aca_dark.dark_stats import compute_stats
 from acaflow.archive.aca_dark.info import Info
 from acaflow.archive.aca_dark.vc2 import Replica
-from acaflow.archive.aca_dark.zodi import ZODI_E_PER_S, zodi_properties
-from acaflow.errors import InputError, MissingDataError
+from acaflow.archive.aca_dark.zodi import ZODI_E_PER_S, ZODI_PROPERTIES, zodi_properties
+from acaflow.errors import InputError, MissingDataError, QualityError
 from acaflow.telemetry.samples import Samples
 
 __all__ = [
@@ -79,7 +80,9 @@ class Parameters:
     def __post_init__(self) -> None:
         if self.combine not in ("median", "clipmean"):
             raise InputError(f"combine is {self.combine!r}; expected 'median' or 'clipmean'")
-        if set(self.gain) != set(ccd.QUADRANTS) or min(self.gain.values()) <= 0:
+        if set(self.gain) != set(ccd.QUADRANTS) or not all(
+            0 < value < math.inf for value in self.gain.values()
+        ):
             raise InputError(f"gain is {dict(self.gain)}; expected e-/DN > 0 for A, B, C and D")
 
 
@@ -142,18 +145,23 @@ def calibrate(inputs: Inputs, parameters: Parameters) -> Calibration:
     ------
     MissingDataError
         No replica can be used: there is no image at all.
+    QualityError
+        The dumps were taken during a calibration that has another id.
 
     Notes
     -----
     Source: dark-cal B4 to B7.
     """
     events = find_replicas(inputs.dark_id, inputs.samples, inputs.owned)
+    if not events:
+        _refuse_foreign(inputs)
     expected = len(events) or inputs.expected
     of_files = _judge_files(inputs)
     usable = [
         replica
         for replica in inputs.replicas
-        if dark_quality.is_usable([item for item in of_files if item.replica == replica.number])
+        if replica.number <= expected
+        and dark_quality.is_usable([item for item in of_files if item.replica == replica.number])
     ]
     if not usable:
         why = [item.text for item in of_files if item.level == Level.FAIL]
@@ -166,7 +174,8 @@ def calibrate(inputs: Inputs, parameters: Parameters) -> Calibration:
     known = [row["ccd_temp"] for row in rows if row["ccd_temp"] is not None]
     ccd_temp = float(np.mean(known)) if known else None
     start, stop = min(row["start"] for row in rows), max(row["stop"] for row in rows)
-    zodi_now = _zodi(inputs)
+    zodi_now = _zodi(inputs, start)
+    previous = _previous(inputs)
     stats = describe(master.image, master.mask, master.quantum, ccd_temp, zodi_now["zodib"])
     stats["n_cosmic"] = master.n_cosmic
     of_calibration = dark_quality.check_calibration(
@@ -179,7 +188,7 @@ def calibrate(inputs: Inputs, parameters: Parameters) -> Calibration:
         n100=stats["n100"],
         n100_model=_model_n100(start, ccd_temp),
         median=stats["median"],
-        previous_median=_previous_median(inputs, ccd_temp),
+        previous_median=_scaled_median(previous, ccd_temp),
     )
     complete = dark_quality.complete_percent([one.rows() for one in inputs.replicas], expected)
     level = dark_quality.overall(of_files, of_calibration)
@@ -199,6 +208,7 @@ def calibrate(inputs: Inputs, parameters: Parameters) -> Calibration:
         "stats": stats,
         "versions": {"acaflow": __version__},
         "inputs": [dict(item) for item in inputs.files],
+        "previous": previous,
         "quality": str(level),
         "complete": complete,
         "combine": parameters.combine,
@@ -233,6 +243,21 @@ def find_replicas(
     events = get_dark_cals(samples, day - 2 * DAY_S, day + 4 * DAY_S)
     event = event_of(dark_id, events, owned)
     return replicas_of(event, samples) if event else []
+
+
+def _refuse_foreign(inputs: Inputs) -> None:
+    """Raise QualityError if the dumps came during the event of another calibration."""
+    day = times.secs(dark_id_to_date(inputs.dark_id))
+    events = get_dark_cals(inputs.samples, day - 2 * DAY_S, day + 4 * DAY_S)
+    for event in events:
+        owners = [other for other in inputs.owned if event_of(other, [event]) is not None]
+        inside = [one for one in inputs.replicas if event.tstart <= one.ert[0] <= event.tstop]
+        if owners and inside:
+            raise QualityError(
+                f"the dumps named {inputs.dark_id} were received during the calibration of"
+                f" {event.start}, which is {owners[0]}: deliver them under its day, and remove"
+                f" {inside[0].name}"
+            )
 
 
 def _judge_files(inputs: Inputs) -> list[Finding]:
@@ -277,26 +302,29 @@ def _replica_rows(
     spans = {n: (item.tstart, item.tstop) for n, item in enumerate(events, start=1)}
     known = {number: replica.ert for number, replica in delivered.items()} | spans
     rows = []
-    for number, (tstart, tstop) in sorted(known.items()):
+    for number, span in sorted(known.items()):
         replica = delivered.get(number)
+        start, stop = map(times.date, span)
         row = {
             "count": number,
-            "start": times.date(tstart),
-            "stop": times.date(tstop),
+            "start": start,
+            "stop": stop,
             "times_source": "CIUMACAC" if number in spans else "ERT",
             "downlink": replica is not None or number in inputs.unusable,
             "used": number in usable,
             "attitude": None,
-            **_temperature(tstart, tstop, inputs.samples, inputs.archive),
+            **_temperature(start, stop, inputs.samples, inputs.archive),
             **_telemetry_of(replica),
         }
+        if number == 1 and inputs.info:
+            row["attitude"] = {"ra": inputs.info.ra, "dec": inputs.info.dec, "roll": None}
         rows.append(row)
-    if inputs.info and rows:
-        rows[0]["attitude"] = {"ra": inputs.info.ra, "dec": inputs.info.dec, "roll": None}
     return rows
 
 
-def _temperature(tstart: float, tstop: float, samples: Samples, archive: Path) -> dict[str, Any]:
+def _temperature(start: str, stop: str, samples: Samples, archive: Path) -> dict[str, Any]:
+    # From the dates as published, so that the same telemetry gives the same value again.
+    tstart, tstop = times.secs(start), times.secs(stop)
     try:
         degc, source = replica_temperature(tstart, tstop, samples, archive)
     except MissingDataError:
@@ -366,12 +394,12 @@ def _less(value: float | None, level: float) -> float | None:
     return None if value is None else value - level
 
 
-def _zodi(inputs: Inputs) -> dict[str, Any]:
+def _zodi(inputs: Inputs, start: str) -> dict[str, Any]:
     """Return the zodiacal properties; without attitude only the date."""
-    date = f"{inputs.dark_id[:4]}:{inputs.dark_id[4:]}"
+    date = dark_id_to_date(inputs.dark_id)
     if inputs.info is None:
-        return dict.fromkeys(("ra", "dec", "el", "eb", "sun_el", "l_l0", "zodib")) | {"date": date}
-    return zodi_properties(inputs.info.ra, inputs.info.dec, inputs.info.time) | {"date": date}
+        return {**dict.fromkeys(ZODI_PROPERTIES), "date": date}
+    return zodi_properties(inputs.info.ra, inputs.info.dec, start) | {"date": date}
 
 
 def _model_n100(date: str, ccd_temp: float | None) -> float | None:
@@ -381,46 +409,63 @@ def _model_n100(date: str, ccd_temp: float | None) -> float | None:
     return float(get_warm_fracs(100.0, date, ccd_temp)) * ccd.SIZE**2
 
 
-def _previous_median(inputs: Inputs, ccd_temp: float | None) -> float | None:
-    """Return the median of the calibration before, at the temperature of this one."""
+def _previous(inputs: Inputs) -> dict[str, Any] | None:
+    """Return id, median and temperature of the calibration before, if that is not too old."""
     before = [item for item in inputs.history if item["id"] < inputs.dark_id]
-    if not before or ccd_temp is None:
+    if not before:
         return None
-    previous = before[-1]
-    days = [times.secs(dark_id_to_date(item)) for item in (inputs.dark_id, previous["id"])]
-    median = previous.get("stats", {}).get("median")
-    if days[0] - days[1] > PREVIOUS_S or median is None or previous.get("ccd_temp") is None:
+    last = before[-1]
+    days = [times.secs(dark_id_to_date(item)) for item in (inputs.dark_id, last["id"])]
+    if days[0] - days[1] > PREVIOUS_S:
         return None
-    return float(median * dark_temp_scale(previous["ccd_temp"], ccd_temp))
+    median = (last.get("stats") or {}).get("median")
+    return {"id": last["id"], "median": median, "ccd_temp": last.get("ccd_temp")}
+
+
+def _scaled_median(previous: Mapping[str, Any] | None, ccd_temp: float | None) -> float | None:
+    """Return the median of the calibration before, at the temperature of this one."""
+    if previous is None or ccd_temp is None or previous["median"] is None:
+        return None
+    if previous["ccd_temp"] is None:
+        return None
+    return float(previous["median"] * dark_temp_scale(previous["ccd_temp"], ccd_temp))
 
 
 def would_change(
-    properties: Mapping[str, Any], samples: Samples, archive: Path, owned: Collection[str] = ()
+    dark_id: str,
+    properties: Mapping[str, Any],
+    samples: Samples,
+    archive: Path,
+    owned: Collection[str] = (),
 ) -> bool:
     """Tell whether telemetry now gives other times or temperatures of the replicas.
 
     Parameters
     ----------
+    dark_id : str
+        YYYYDOY.
     properties : mapping
-        Of the calibration as it is.
+        Of the calibration as it is; one without replicas would change.
     samples, archive, owned
         As in `Inputs`.
     """
-    rows = properties["replicas"]
-    events = find_replicas(properties["id"], samples, owned)
-    if events and [(item.start, item.stop) for item in events] != [
-        (row["start"], row["stop"]) for row in rows
-    ]:
+    rows = properties.get("replicas") or []
+    events = find_replicas(dark_id, samples, owned)
+    spans = [(row["start"], row["stop"]) for row in rows]
+    if not rows or (events and [(item.start, item.stop) for item in events] != spans):
         return True
-    for row in rows:
-        now = _temperature(times.secs(row["start"]), times.secs(row["stop"]), samples, archive)
-        if any(row[name] != value for name, value in now.items()):
-            return True
-    return False
+    now = [_temperature(*span, samples, archive) for span in spans]
+    return any(
+        row[name] != value
+        for row, new in zip(rows, now, strict=True)
+        for name, value in new.items()
+    )
 
 
 def with_stats(cal: Calibration) -> Calibration:
-    """Give a calibration of another archive the statistics of its image, on no grid."""
+    """Give a calibration of another archive the statistics of its image, if it has none."""
     known = cal.properties
+    if known.get("stats"):
+        return cal
     stats = describe(cal.image, cal.mask, None, known.get("ccd_temp"), known.get("zodib"))
     return replace(cal, properties=known | {"stats": stats})

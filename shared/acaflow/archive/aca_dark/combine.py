@@ -20,6 +20,7 @@ from acaflow.errors import InputError
 __all__ = [
     "COSMIC",
     "FEW",
+    "FEWEST",
     "FILLED",
     "GAIN",
     "HOT",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import re
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,8 @@ from acaflow.archive.aca_dark.dark_model import (
     dark_temp_scale_img,
 )
 from acaflow.archive.aca_image import ACAImage
-from acaflow.errors import InputError, MissingDataError, StorageBusyError
+from acaflow.errors import DataError, InputError, MissingDataError, StorageBusyError
+from acaflow.paths import DARK_ID
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -49,11 +50,12 @@ __all__ = [
     "history",
 ]
 
+log = logging.getLogger(__name__)
+
 Select = Literal["before", "nearest", "after"]
 Scale = Literal["global", "pixel"]
 Folder = Path | str | None
 
-DARK_ID = re.compile(r"[12]\d{6}", re.ASCII)
 CACHED_IMAGES = 6
 """Images kept in memory (4 MB each)."""
 ATTEMPTS, PAUSE_S = 3, 0.05
@@ -421,13 +423,17 @@ def history(dark_cals_dir: Folder = None) -> list[dict[str, Any]]:
     list of dict
         As `get_dark_cal_props`, without images; every one has ``id``.
 
-    Raises
-    ------
-    AcaflowError
-        As `get_dark_cal_image`.
+    Notes
+    -----
+    A folder that holds no readable properties is left out, with a warning in the log.
     """
-    folders = get_dark_cal_dirs(dark_cals_dir)
-    return [{"id": name, **read_json(Path(path) / PROPERTIES)} for name, path in folders.items()]
+    rows = []
+    for name, path in get_dark_cal_dirs(dark_cals_dir).items():
+        try:
+            rows.append({"id": name, **read_json(Path(path) / PROPERTIES)})
+        except (MissingDataError, DataError) as err:
+            log.warning("left out: %s", err)
+    return rows
 
 
 def get_dark_cal_props_table(

@@ -29,7 +29,7 @@ __all__ = [
     "PROPERTIES",
     "QUALITY",
     "Calibration",
-    "image_digest",
+    "content_digest",
     "read_calibration",
     "read_image",
     "read_json",
@@ -44,7 +44,7 @@ QUALITY = "quality.json"
 BLOCK = 2880
 _DTYPES = {-32: ">f4", 16: ">i2", 8: "u1"}
 _LAYERS = {"SIGMA": np.float32, "MASK": np.int16, "NSAMP": np.uint8}
-_NOT_CONTENT = ("report", "revision", "versions")
+_NOT_CONTENT = ("quality", "report", "revision", "versions")
 """Properties that two calibrations of equal content may differ in."""
 
 
@@ -215,14 +215,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def image_digest(folder: Path) -> str:
+def content_digest(cal: Calibration) -> str:
     """Return the SHA-256 of what makes a calibration the one it is.
 
-    That is all arrays and all properties but the revision, the name of the report and the
-    versions of the programs. Two calibrations of equal digest need not replace each other
-    (dark-cal B8).
+    That is all arrays and all properties but the revision, the name of the report, the quality,
+    which force changes, and the versions of the programs. Two calibrations of equal digest need
+    not replace each other (dark-cal B8).
     """
-    cal = read_calibration(folder)
     content = {key: value for key, value in cal.properties.items() if key not in _NOT_CONTENT}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for pixels in (cal.image, cal.sigma, cal.mask, cal.nsamp):

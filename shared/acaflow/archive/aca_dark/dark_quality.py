@@ -7,13 +7,14 @@ fails a rule is not published.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from acaflow.archive.aca_dark.combine import FEWEST
 from acaflow.archive.aca_dark.vc2 import Replica
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "check_calibration",
     "check_replica",
     "complete_percent",
-    "from_json",
     "is_usable",
     "overall",
     "to_json",
@@ -39,8 +39,6 @@ INTEG_OFF = 0.1
 """Allowed deviation (s)."""
 INTEG_STEP = 1.0
 """Least difference of the two (s)."""
-FEWEST = 3
-"""Replicas that a calibration needs."""
 TEMPERATURE_SPREAD = 0.5
 """Allowed difference between replicas (degC)."""
 RATIO_WARN, RATIO_FAIL = 1.3, 3.0
@@ -255,11 +253,6 @@ def to_json(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     return [{**asdict(finding), "level": str(finding.level)} for finding in findings]
 
 
-def from_json(items: Iterable[Mapping[str, Any]]) -> list[Finding]:
-    """Return the findings that `to_json` made plain."""
-    return [Finding(**{**item, "level": Level(item["level"])}) for item in items]
-
-
 def _check_size(replica: Replica) -> Finding:
     size, gz_error = replica.counts.size, replica.counts.gz_error
     rest = size % SFDU_SIZE
@@ -338,7 +331,8 @@ def _check_temperatures(
     if spread > TEMPERATURE_SPREAD:
         text += f"; limit {TEMPERATURE_SPREAD} degC"
     if others:
-        text += f"; {len(others)} of {len(sources)} not from header 3: {_words(others)}"
+        which = _words(list(dict.fromkeys(others)))
+        text += f"; {len(others)} of {len(sources)} not from header 3: {which}"
     level = Level.WARN if spread > TEMPERATURE_SPREAD or others else Level.PASS
     return _finding("Q10", None, level, spread, TEMPERATURE_SPREAD, text)
 

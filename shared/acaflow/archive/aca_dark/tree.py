@@ -14,22 +14,21 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from acaflow import storage
-from acaflow.archive.aca_dark.dark_files import IMAGE, PROPERTIES, QUALITY
+from acaflow.archive.aca_dark.dark_cal import get_dark_cal_dirs
+from acaflow.archive.aca_dark.dark_files import IMAGE, PROPERTIES, QUALITY, read_json
 from acaflow.errors import InputError
-from acaflow.paths import VC2_NAME, Home, parse_vc2_name
+from acaflow.paths import DARK_ID, VC2_NAME, Home, parse_vc2_name
 
 __all__ = ["INFO", "PUBLISHED", "DarkTree", "Decoded", "report_names"]
 
 INFO = "info.csv"
 PUBLISHED = (IMAGE, QUALITY, INFO, PROPERTIES)
 """Files of a published calibration, in the order in which a revision replaces them."""
-DARK_ID = re.compile(r"[12]\d{6}")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -108,11 +107,11 @@ class DarkTree:
 
     @property
     def state(self) -> str:
-        """How far the calibration has come, in a word or two."""
+        """How far the calibration has come, in some words."""
+        if self.published.is_dir():
+            return "published" + ", a revision is not" * self.staged.is_dir()
         if self.staged.is_dir():
             return "assembled, not published"
-        if self.published.is_dir():
-            return "published"
         return "decoded" if any(self.l0.glob("*.fits.gz")) else "received"
 
     def raw_files(self) -> dict[int, Path]:
@@ -137,6 +136,23 @@ class DarkTree:
     def write_note(self, replica: int, note: Decoded) -> None:
         """Write down what became of a replica."""
         storage.write_text(self._note(replica), json.dumps(asdict(note), sort_keys=True))
+
+    def is_decoded(self, replica: int, raw: Path) -> bool:
+        """Tell whether a delivered file, as it is now, was decoded or found unusable."""
+        note = self.note(replica)
+        if note is None or note.sha256 != storage.sha256_file(raw):
+            return False
+        return bool(note.error) or self.decoded(replica).exists()
+
+    def properties(self) -> dict[str, Any] | None:
+        """Return the properties of the published calibration, if there is one."""
+        path = self.published / PROPERTIES
+        return read_json(path) if path.exists() else None
+
+    def other_ids(self) -> list[str]:
+        """Return the ids of the other calibrations, delivered or published."""
+        ids = {*get_dark_cal_dirs(self.root), *(tree.dark_id for tree in self.all(self.home))}
+        return sorted(ids - {self.dark_id})
 
     def _note(self, replica: int) -> Path:
         return self.l0 / f"replica{replica}.json"

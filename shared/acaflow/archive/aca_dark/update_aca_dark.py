@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import logging
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from acaflow import config, times
 from acaflow.archive.aca_dark import ccd_temp, dark_events
 from acaflow.archive.aca_dark.zodi import ZODI_PROPERTIES
 from acaflow.errors import InputError, MissingDataError, PipelineError
-from acaflow.paths import Home
+from acaflow.paths import DARK_ID, Home
 from acaflow.telemetry.samples import SampleFiles
 
 __all__ = ["get_ccd_temp", "get_dark_cal_id", "get_zodi_props", "main"]
@@ -83,7 +82,7 @@ def get_dark_cal_id(date: Any, *, data_root: Path | str | None = None) -> str:
     """
     root, tstart = _root(data_root), times.secs(date)
     raw = root / "aca_dark" / "raw"
-    dark_ids = [path.name for path in raw.glob("*") if re.fullmatch(r"[12]\d{6}", path.name)]
+    dark_ids = [path.name for path in raw.glob("*") if DARK_ID.fullmatch(path.name)]
     near = dark_events.get_dark_cals(SampleFiles(root), tstart - NEAR_S, tstart + NEAR_S)
     # A date is rounded to the millisecond.
     others = [event.tstart for event in near if not event.tstart - 1 <= tstart <= event.tstop]

@@ -315,7 +315,7 @@ def read_vc2(path: Path, name: str | None = None) -> Replica:
         pixels=records.pixels,
         counts=Counts(gz_error="; ".join(trouble), **{key: tally[key] for key in _TALLIES}),
         # Telemetry has microseconds; so rounded, the times survive a FITS header.
-        ert=(round(float(ert.min()), 6), round(float(ert.max()), 6)),
+        ert=_span(ert),
     )
 
 
@@ -511,6 +511,12 @@ def _count_frames(frames: _Frames, tally: Counter[str]) -> None:
     is_forward = (steps > 0) & (steps <= COUNTERS // 2)
     tally["lost"] = int((steps[is_forward] - 1).sum())
     tally["backward"] = _count(~is_forward)
+
+
+def _span(ert: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return first and last receive time; a frame a day off has a broken time."""
+    near = ert[np.abs(ert - np.median(ert)) < 86400.0]
+    return round(float(near.min()), 6), round(float(near.max()), 6)
 
 
 def _receive_times(head: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:

@@ -8,7 +8,7 @@ from acaflow.archive.aca_dark.ccd import QUADRANTS
 from acaflow.archive.aca_dark.combine import COSMIC, FEW, MISSING, SATURATED, SCATTER
 from acaflow.archive.aca_dark.info import read_info
 from acaflow.archive.aca_dark.vc2 import read_vc2
-from acaflow.errors import DataError, InputError, MissingDataError
+from acaflow.errors import DataError, InputError, MissingDataError, QualityError
 from acaflow.paths import VC2_NAME, parse_samples_name
 from acaflow.simulate.dark_cal import MARKERS, DarkCalScenario, simulate_dark_cal
 from acaflow.simulate.vc2 import Faults
@@ -256,7 +256,7 @@ def test_without_telemetry_times_are_those_of_reception_and_it_fails(quiet, tmp_
     assert findings == {"Q1": "WARN", "Q10": "FAIL"}
     assert found.properties["ccd_temp"] is None
     assert {row["times_source"] for row in found.properties["replicas"]} == {"ERT"}
-    assert would_change(found.properties, inputs.samples, inputs.archive)
+    assert would_change(DARK_ID, found.properties, inputs.samples, inputs.archive)
 
 
 def test_engineering_telemetry_is_the_second_choice(quiet, tmp_path):
@@ -269,7 +269,7 @@ def test_engineering_telemetry_is_the_second_choice(quiet, tmp_path):
 
 def test_the_same_telemetry_changes_nothing(quiet):
     _, inputs, found = quiet
-    assert not would_change(found.properties, inputs.samples, inputs.archive)
+    assert not would_change(DARK_ID, found.properties, inputs.samples, inputs.archive)
 
 
 def test_without_catalogue_there_is_no_zodi(quiet):
@@ -283,8 +283,8 @@ def test_without_catalogue_there_is_no_zodi(quiet):
 def test_another_calibration_owns_the_event_of_its_day(quiet):
     _, inputs, _ = quiet
     later = Inputs(**{**vars(inputs), "dark_id": "2024101", "owned": [DARK_ID]})
-    found = calibrate(later, Parameters())
-    assert {row["times_source"] for row in found.properties["replicas"]} == {"ERT"}
+    with pytest.raises(QualityError, match="named 2024101 were received during .* is 2024100"):
+        calibrate(later, Parameters())
 
 
 def test_a_previous_calibration_four_times_cooler_fails_sanity(quiet):

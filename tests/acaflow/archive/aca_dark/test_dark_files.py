@@ -13,7 +13,7 @@ from astropy.io import fits
 from acaflow import __version__
 from acaflow.archive.aca_dark.dark_files import (
     Calibration,
-    image_digest,
+    content_digest,
     read_calibration,
     read_image,
     read_json,
@@ -147,7 +147,9 @@ def test_imported_calibration(tmp_path):
         assert len(hdus) == 1
     assert fits.getval(tmp_path / "again" / "image.fits", "T_CCD") == -10.0
     assert "REVISION" not in fits.getheader(tmp_path / "again" / "image.fits")
-    assert image_digest(tmp_path) == image_digest(tmp_path / "again")
+    assert content_digest(read_calibration(tmp_path)) == content_digest(
+        read_calibration(tmp_path / "again")
+    )
 
 
 def test_json_layout(tmp_path):
@@ -182,7 +184,7 @@ def test_wrong_arrays_are_refused(cal, tmp_path, name, pixels, said):
 
 @pytest.fixture(scope="module")
 def digest(folder):
-    return image_digest(folder)
+    return content_digest(read_calibration(folder))
 
 
 @pytest.mark.parametrize(
@@ -190,13 +192,13 @@ def digest(folder):
 )
 def test_digest_ignores(cal, digest, tmp_path, change):
     write_calibration(tmp_path, dataclasses.replace(cal, properties=PROPERTIES | change))
-    assert image_digest(tmp_path) == digest
+    assert content_digest(read_calibration(tmp_path)) == digest
 
 
 @pytest.mark.parametrize("change", [{"ccd_temp": -19.2}, {"start": "2009:279:01:56:46.818"}])
 def test_digest_knows_properties(cal, digest, tmp_path, change):
     write_calibration(tmp_path, dataclasses.replace(cal, properties=PROPERTIES | change))
-    assert image_digest(tmp_path) != digest
+    assert content_digest(read_calibration(tmp_path)) != digest
 
 
 @pytest.mark.parametrize("name", ["image", "sigma", "mask", "nsamp"])
@@ -204,9 +206,9 @@ def test_digest_knows_pixels(cal, digest, tmp_path, name):
     pixels = getattr(cal, name).copy()
     pixels[1000, 3] = 99
     write_calibration(tmp_path, dataclasses.replace(cal, **{name: pixels}))
-    assert image_digest(tmp_path) != digest
+    assert content_digest(read_calibration(tmp_path)) != digest
     write_calibration(tmp_path, cal)
-    assert image_digest(tmp_path) == digest
+    assert content_digest(read_calibration(tmp_path)) == digest
 
 
 # --- Broken files ------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from acaflow.archive.aca_dark.dark_quality import (
     check_calibration,
     check_replica,
     complete_percent,
-    from_json,
     is_usable,
     overall,
     to_json,
@@ -375,4 +374,3 @@ def test_findings_survive_json():
         "limit": 0.0,
         "text": "Q5 replica 3: 3 of 33 276 frames lost (0.00902 %); limit 0 %",
     }
-    assert from_json(items) == findings
