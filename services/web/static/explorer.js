@@ -66,4 +66,6 @@ async function draw() {
     if (mine === asked) Plotly.react(box, traces(finer), { ...box.layout, datarevision: mine });
   });
 }
+// The plot keeps the colours that it was drawn with.
+document.querySelector("[data-theme-toggle]").addEventListener("click", () => location.reload());
 draw().catch(e => { box.textContent = `The data could not be loaded: ${e.message}`; });

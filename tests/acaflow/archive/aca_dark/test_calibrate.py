@@ -283,7 +283,7 @@ def test_without_catalogue_there_is_no_zodi(quiet):
 def test_another_calibration_owns_the_event_of_its_day(quiet):
     _, inputs, _ = quiet
     later = Inputs(**{**vars(inputs), "dark_id": "2024101", "owned": [DARK_ID]})
-    with pytest.raises(QualityError, match="named 2024101 were received during .* is 2024100"):
+    with pytest.raises(QualityError, match=r"named 2024101 were received during .* is 2024100"):
         calibrate(later, Parameters())
 
 
