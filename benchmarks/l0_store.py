@@ -16,8 +16,8 @@ import numpy as np
 from acaflow import paths, storage
 from acaflow.archive import aca_hdr3, aca_l0, l0_store
 from acaflow.archive.l0_file import L0File, read_l0_content
+from acaflow.archive.l0_format import COLUMNS
 from acaflow.archive.l0_index import L0Index
-from acaflow.archive.l0_store import COLUMNS
 from acaflow.archive.l0_table import FIELDS
 from acaflow.colstore import Source
 from acaflow.simulate.aca_l0 import L0Scenario, Readout, simulate_l0
@@ -130,7 +130,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 from acaflow.archive import aca_l0
-from acaflow.archive.l0_store import COLUMNS
+from acaflow.archive.l0_format import COLUMNS
 root, how, slot, start, stop = *sys.argv[1:3], int(sys.argv[3]), *map(float, sys.argv[4:])
 def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()

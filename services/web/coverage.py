@@ -11,14 +11,14 @@ from markupsafe import Markup
 
 from acaflow import times
 from acaflow.archive import aca_l0
-from acaflow.archive.l0_views import CADENCE_S, compute_gaps
+from acaflow.archive.l0_format import CADENCE_S, SLOTS
+from acaflow.archive.l0_views import compute_gaps
 from acaflow.status import reading
-from services.web.plots import Scale
+from services.web.plots import Scale, svg
 from services.web.spans import DAY_S
 
 __all__ = ["Day", "Gap", "Run", "draw_day", "read_day", "say_day"]
 
-SLOTS = range(8)
 MARGIN_S = 20.0
 """Read beyond both ends of a day: images there say whether it is covered to its ends (s)."""
 
@@ -120,22 +120,18 @@ def read_day(data_root: Path, time: float, newest: float | None) -> Day:
     # The length of a day with a leap second is not 86400 s.
     stop = times.secs(str(times.date(start + 1.5 * DAY_S))[:8])
     table = aca_l0.get_coverage(start - MARGIN_S, stop + MARGIN_S, data_root=data_root)
+    # The columns are those of a run, in this order.
     found = [
-        Run(int(row["slot"]), int(row["imgsize"]), float(row["tstart"]), float(row["tstop"]),
-            int(row["n_rows"]), int(row["n_bad"]))
-        for row in table
-    ]  # fmt: skip
+        Run(*row) for row in zip(*(table[name].tolist() for name in table.colnames), strict=True)
+    ]
     # Images that nothing follows in any slot have not been missed: more may still arrive.
     is_newest = bool(found) and newest is not None and newest < stop
     last = max((run.stop for run in found), default=stop)
     until = min(last, stop) if is_newest else stop
     gaps = []
     for slot in SLOTS:
-        own = [run for run in found if run.slot == slot]
-        first, last_image, sizes = (
-            [getattr(run, name) for run in own] for name in ("start", "stop", "size")
-        )
-        missing = compute_gaps(first, last_image, sizes, start, until)
+        own = table[table["slot"] == slot]
+        missing = compute_gaps(own["tstart"], own["tstop"], own["imgsize"], start, until)
         gaps += [Gap(slot, *map(float, ends)) for ends in missing]
     runs = [run for run in found if run.stop >= start and run.start < stop]
     return Day(name, start, stop, until, runs, sorted(gaps, key=lambda gap: (gap.start, gap.slot)))
@@ -182,11 +178,7 @@ def draw_day(day: Day, span: tuple[float, float] | None = None) -> Markup:
             words = "nothing later has arrived"
             parts.append(f'<text x="{at + 8:.1f}" y="{BOTTOM - 4}">{words}</text>')
     label = f"Coverage of the eight slots on {day.name}. {say_day(day)}"
-    return Markup(
-        f'<svg class="plot wide" viewBox="0 0 1344 {BOTTOM + 4}" role="img" aria-label="{label}">\n'
-        + "\n".join(parts)
-        + "\n</svg>"
-    )
+    return svg("plot wide", 1344, BOTTOM + 4, label, parts)
 
 
 def _middle(slot: int) -> float:

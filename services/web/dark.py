@@ -13,7 +13,7 @@ from acaflow.archive.aca_dark.dark_files import PROPERTIES
 from acaflow.archive.aca_dark.dark_plots import PLOTS
 from acaflow.archive.aca_dark.dark_tables import TABLES, report_tables
 from acaflow.archive.aca_dark.dark_text import Column
-from acaflow.archive.aca_dark.dark_trend import TREND_PLOTS, history_rows
+from acaflow.archive.aca_dark.dark_trend import LISTED, TREND_PLOTS, history_rows
 from acaflow.archive.aca_dark.tree import PUBLISHED
 from acaflow.errors import AcaflowError, InputError, MissingDataError
 from acaflow.paths import inside
@@ -32,14 +32,9 @@ IN_TABLE = 50
 HOT_SHOWN = 8
 """Hot pixels that the page shows; the file has more."""
 INDEX_COLUMNS = (
-    Column("id", "Calibration", kind="calibration"),
-    Column("date", "Date", kind="text"),
-    Column("t_ccd", "T_CCD", "°C", 2),
-    Column("peak", "Peak", "e⁻/s", 1),
-    Column("n100", "N > 100"),
-    Column("n100_scaled", "N > 100", "at −15 °C"),
+    *LISTED[:-1],
     Column("warm", "Warm", "%", 2),
-    Column("quality", "Quality", kind="level"),
+    LISTED[-1],
     Column("revision", "Revision"),
     Column("report", "Report", kind="text"),
 )

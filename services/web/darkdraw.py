@@ -16,14 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup, escape
 
-from acaflow import times
 from acaflow.archive.aca_dark.ccd import HALF, SIZE
+from acaflow.archive.aca_dark.dark_counts import compute_joint_counts
 from acaflow.archive.aca_dark.dark_drawing import Stretch
 from acaflow.archive.aca_dark.dark_plots import DENSITY, VALUES
+from acaflow.archive.aca_dark.dark_text import power_of_ten
+from acaflow.archive.aca_dark.dark_trend import WARM, get_year
 from acaflow.archive.l0_views import Line
-from services.web.darkview import MOST, Kept, Layer, Shown
+from services.web.darkview import Layer, Shown
 from services.web.pixels import make_palette
-from services.web.plots import Scale, fixed, nice_ticks, stroke
+from services.web.plots import Scale, fixed, nice_ticks, stroke, svg
 
 __all__ = [
     "draw_density",
@@ -122,18 +124,7 @@ def make_density(this: Shown, other: Shown, factor: float) -> bytes:
     factor : float
         Brings the other one to the temperature of this one.
     """
-    good = this.kept.good & other.kept.good
-    random = np.random.default_rng(0)
-
-    def cells(shown: Shown, factor: float) -> npt.NDArray[np.intp]:
-        # Values on a grid would show as stripes: each is spread over its step.
-        values = shown.cal.image[good]
-        values += np.float32(shown.kept.quantum) * (random.random(values.size, np.float32) - 0.5)
-        place = VALUES.place(values * np.float32(factor)) * (CELLS - 1)
-        return np.asarray(place, np.intp)
-
-    joint = cells(this, 1.0) * CELLS + cells(other, factor)
-    counts = np.bincount(joint, minlength=CELLS**2).reshape(CELLS, CELLS)
+    counts = compute_joint_counts(this.cal, other.cal, factor, VALUES, CELLS)
     return _png(np.where(counts, _colours(DENSITY, counts.clip(1)), np.uint8(0))[::-1])
 
 
@@ -158,13 +149,13 @@ def draw_scale(scale: Stretch, ramp: str, unit: str = "e⁻/s") -> Markup:
         f"{fixed(tick)}</text>"
         for tick in scale.ticks
     )
+    bar = f'href="{escape(ramp)}" x="{left}" width="{width}" height="10"'
+    parts = [
+        f'<image {bar} preserveAspectRatio="none"/>{words}',
+        f'<text x="{left + width + 14}" y="9">{unit}</text>',
+    ]
     label = f"Colour scale from {fixed(scale.low)} to {fixed(scale.high)} {unit}"
-    return Markup(
-        f'<svg class="key" viewBox="0 0 310 26" role="img" aria-label="{label}">'
-        f'<image href="{escape(ramp)}" x="{left}" width="{width}" height="10"'
-        f' preserveAspectRatio="none"/>{words}'
-        f'<text x="{left + width + 14}" y="9">{unit}</text></svg>'
-    )
+    return svg("key", 310, 26, label, parts)
 
 
 def draw_density(picture: str, this: str, other: str) -> Markup:
@@ -181,15 +172,16 @@ def draw_density(picture: str, this: str, other: str) -> Markup:
         f"M{left} {bottom - size * at:.1f}h{size}M{left + size * at:.1f} {top}v{size}"
         for at, _ in places
     )
+    parts = [
+        f'<path class="gr" d="{grid}"/>',
+        f'<image href="{escape(picture)}" x="{left}" y="{top}" width="{size}" height="{size}"/>',
+        f'<path class="now" d="M{left} {bottom}L{left + size} {top}"/>',
+        f'<path class="ax" d="M{left} {top}v{size}h{size}"/>',
+        *words,
+        f'<text class="e" x="{left + size}" y="{bottom + 34}">{escape(other)}, e⁻/s</text>',
+    ]
     label = f"Every pixel in {other} and in {this}: most lie along the diagonal"
-    return Markup(
-        f'<svg class="plot sq den" viewBox="0 0 {left + size + 24} {bottom + 40}" role="img"'
-        f' aria-label="{escape(label)}"><path class="gr" d="{grid}"/>'
-        f'<image href="{escape(picture)}" x="{left}" y="{top}" width="{size}" height="{size}"/>'
-        f'<path class="now" d="M{left} {bottom}L{left + size} {top}"/>'
-        f'<path class="ax" d="M{left} {top}v{size}h{size}"/>{"".join(words)}'
-        f'<text class="e" x="{left + size}" y="{bottom + 34}">{escape(other)}, e⁻/s</text></svg>'
-    )
+    return svg("plot sq den", left + size + 24, bottom + 40, label, parts)
 
 
 # --- Plots ----------------------------------------------------------------------------------------
@@ -220,39 +212,24 @@ def _frame(
     ]
 
 
-def _line(x: Scale, y: Scale, across: Sequence[float], up: Sequence[float]) -> str:
+def _line(x: Scale, y: Scale, across: npt.ArrayLike, up: npt.ArrayLike) -> str:
     """Return the path of a line without gaps."""
     places, values = np.array(across, float), np.array(up, float)
     known = np.isfinite(values)
     return stroke(Line(places[known], values[known], np.arange(known.sum()) == 0), x, y)
 
 
-def _svg(parts: Sequence[str], label: str, width: int = WIDTH, height: int = HEIGHT) -> Markup:
-    body = "\n".join(parts)
-    kind = "wide" if width > WIDTH else "one"
-    return Markup(
-        f'<svg class="plot {kind}" viewBox="0 0 {width} {height}" role="img"'
-        f' aria-label="{escape(label)}">\n{body}\n</svg>'
-    )
-
-
 def _power(exponent: int) -> str:
     if -2 <= exponent <= 2:
         return f"{10**exponent:g}"
-    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power_of_ten(exponent)
 
 
 STEP = 0.04
 """Width of a bin where a quantum is less (dex)."""
+MOST = 10_000
+"""Quanta that histograms reach."""
 MARKED = (100, 200, 3000)
-
-
-def _histogram(kept: Kept) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return middle of bins (e-/s) and pixels per e-/s; bins are whole quanta."""
-    edges = np.unique(np.rint(10 ** np.arange(0, math.log10(MOST), STEP)).astype(np.intp))
-    widths = np.diff(edges)
-    density = np.add.reduceat(kept.counts, edges)[:-1] / (widths * kept.quantum)
-    return np.sqrt(edges[:-1] * (edges[1:] - 1.0)) * kept.quantum, density
 
 
 def draw_histogram(shown: Sequence[Shown]) -> Markup:
@@ -266,7 +243,7 @@ def draw_histogram(shown: Sequence[Shown]) -> Markup:
         for mark in MARKED
     ]
     for rank, one in reversed([*enumerate(shown, 1)]):
-        middles, density = _histogram(one.kept)
+        middles, density = one.kept.counts.density(STEP, MOST)
         with np.errstate(divide="ignore"):
             path = _line(x, y, np.log10(middles), np.log10(density))
         parts.append(f'<path class="l{rank}" d="{path}"/>')
@@ -275,7 +252,7 @@ def draw_histogram(shown: Sequence[Shown]) -> Markup:
     parts.append(f'<text class="e" x="{RIGHT}" y="294">dark current, e⁻/s</text>')
     others = " and ".join(one.date for one in shown[1:])
     label = f"Histogram of the dark current of {shown[0].date}"
-    return _svg(parts, f"{label} beside {others}" if others else label)
+    return svg("plot one", WIDTH, HEIGHT, f"{label} beside {others}" if others else label, parts)
 
 
 NAMES = 110
@@ -286,7 +263,6 @@ DOTS = tuple(
     for rank, shape in enumerate(("M1 4a3 3 0 1 0 6 0a3 3 0 1 0-6 0", "M1 1h6v6h-6z"), 1)
 )
 """What marks the points of the two lines: circles, squares."""
-TRENDS = {"warm": "as measured", "warm_scaled": "scaled to −15 °C"}
 
 
 def draw_trend(
@@ -306,16 +282,16 @@ def draw_trend(
     known = [row for row in rows if row["warm"] is not None]
     if not known:
         return Markup("")
-    years = {row["id"]: _year(row["id"]) for row in known}
+    years = {row["id"]: get_year(row["id"]) for row in known}
     first, last = math.floor(min(years.values())), math.ceil(max(years.values()) + 0.01)
-    values = [row[key] for row in known for key in TRENDS if row[key] is not None]
+    values = [row[key] for row in known for key in WARM if row[key] is not None]
     ticks = nice_ticks(0.0, max(*values, 1.0))
     x = Scale(first, last, LEFT, width - NAMES)
     y = Scale(0.0, 1.06 * max(*values, 1.0), height - HEIGHT + BOTTOM, TOP)
     across = {at: f"{at:.0f}" for at in nice_ticks(first, last, 8) if at == int(at)}
     parts = _frame(x, y, across, {at: f"{at:g}" for at in ticks}, "pixels above 100 e⁻/s, %")
     ends = []
-    for rank, (key, name) in enumerate(TRENDS.items(), 1):
+    for rank, (key, name) in enumerate(WARM.items(), 1):
         points = [(years[row["id"]], row[key]) for row in known if row[key] is not None]
         if not points:
             continue
@@ -332,14 +308,8 @@ def draw_trend(
     ]
     if now in years:
         parts.insert(0, f'<path class="now" d="M{x.at(years[now]):.1f} {TOP}V{y.first:g}"/>')
-    return _svg(
-        parts,
+    label = (
         f"Warm pixels from {known[0]['id'][:4]} to {known[-1]['id'][:4]}: {known[-1]['warm']:.1f} %"
-        " as measured last",
-        width,
-        height,
+        " as measured last"
     )
-
-
-def _year(dark_id: str) -> float:
-    return float(times.convert(f"{dark_id[:4]}:{dark_id[4:]}", "frac_year"))
+    return svg("plot wide" if width > WIDTH else "plot one", width, height, label, parts)

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from acaflow.archive.aca_dark.dark_plots import DENSITY
 from acaflow.archive.aca_dark.dark_tables import TABLES
 from acaflow.archive.aca_dark.dark_text import Column, number, write_cell
-from acaflow.archive.aca_dark.dark_trend import history_rows
+from acaflow.archive.aca_dark.dark_trend import LISTED, history_rows
 from acaflow.errors import MissingDataError
 from services.web import darkdraw, darkview
 from services.web.darkmap import draw_key, source_of
@@ -21,7 +21,7 @@ use_words(blueprint)
 
 COMPARED = (
     *(column for column in TABLES["mission"] if column.kind == "number"),
-    Column("n100_scaled", "N > 100", "at −15 °C"),
+    *(column for column in LISTED if column.key == "n100_scaled"),
 )
 
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acaflow.archive.aca_dark.ccd import HALF
-from acaflow.archive.aca_dark.combine import FILLED, MISSING, MaskBit
+from acaflow.archive.aca_dark.ccd import HALF, quadrant_of
+from acaflow.archive.aca_dark.combine import MaskBit, is_measured
 from acaflow.archive.aca_dark.dark_cal import get_dark_cal_dirs
+from acaflow.archive.aca_dark.dark_counts import Counts, compute_counts
 from acaflow.archive.aca_dark.dark_drawing import Stretch
 from acaflow.archive.aca_dark.dark_files import (
     IMAGE,
@@ -37,7 +38,6 @@ from services.web.words import runtime
 
 __all__ = [
     "LAYERS",
-    "MOST",
     "Broken",
     "Layer",
     "Shown",
@@ -50,8 +50,6 @@ __all__ = [
 NAME = re.compile(r"([12]\d{6})(?:-(staged|r[1-9]\d*))?", re.ASCII)
 KEPT = 6
 """Calibrations in memory (11 MB each)."""
-MOST = 10_000
-"""Quanta that histograms reach."""
 LAYERS = ("image", "sigma", "mask", "other", "diff")
 """What a map can show; `other` is another calibration at the temperature of this one."""
 
@@ -69,21 +67,12 @@ class Kept:
     @cached_property
     def good(self) -> npt.NDArray[np.bool_]:
         """Where there is a sample."""
-        good = np.isfinite(self.cal.image)
-        if self.cal.mask is not None:
-            good &= (self.cal.mask & (MISSING | FILLED)) == 0
-        return good
-
-    @property
-    def quantum(self) -> float:
-        """Step of the values (e-/s); 1 where they have none."""
-        return (self.cal.properties.get("stats") or {}).get("quantum") or 1.0
+        return is_measured(self.cal.image, self.cal.mask)
 
     @cached_property
-    def counts(self) -> npt.NDArray[np.intp]:
-        """How many good pixels have the value of each quantum, from 0 to `MOST` and beyond."""
-        values = self.cal.image[self.good] / np.float32(self.quantum)
-        return np.bincount(np.rint(values).clip(0, MOST).astype(np.intp), minlength=MOST + 1)
+    def counts(self) -> Counts:
+        """How many pixels have which value."""
+        return compute_counts(self.cal)
 
 
 @dataclass(frozen=True)
@@ -192,7 +181,7 @@ class Shown:
         return {
             "row": row,
             "col": col,
-            "quadrant": "ABCD"[2 * (row >= 0) + (col < 0)],
+            "quadrant": quadrant_of(row, col),
             "value": value,
             "sigma": None if cal.sigma is None else _finite(cal.sigma[place]),
             "samples": None if cal.nsamp is None else int(cal.nsamp[place]),

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from acaflow.archive.aca_dark.dark_text import Column, number, percent, write_cell, write_fact
 from acaflow.errors import DataError
 from services.web.darkview import Shown
+from services.web.words import download
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,7 @@ def csv_of(name: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any
     keys = [column.key for column in columns]
     writer.writerow(keys)
     writer.writerows([row.get(key) for key in keys] for row in rows)
-    disposition = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    return Response(file.getvalue(), mimetype="text/csv", headers=disposition)
+    return download(file.getvalue(), "text/csv", f"{name}.csv")
 
 
 def level(name: str | None, more: str = "") -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 from flask import Blueprint, Response, abort, render_template, request, url_for
 from markupsafe import Markup
 
-from acaflow import times
 from acaflow.archive import aca_l0
+from acaflow.archive.l0_archive import Archive
 from acaflow.archive.l0_export import write_csv, write_fits
-from acaflow.archive.l0_files import get_newest, list_files
+from acaflow.archive.l0_file import L0File
+from acaflow.archive.l0_format import IMGSIZES, SLOTS
 from acaflow.archive.l0_index import INDEX_NAME
 from acaflow.archive.l0_views import choose_evenly, decimate
 from acaflow.errors import InputError, MissingDataError
@@ -44,11 +46,10 @@ from services.web.spans import (
     read_span,
     read_time,
 )
-from services.web.words import runtime
+from services.web.words import download, runtime
 
 blueprint = Blueprint("level0", __name__)
 
-IMGSIZES = (4, 6, 8)
 LONGEST_S = 2 * DAY_S
 """Longest span of the slot page: 170 000 images of the smallest size (s)."""
 USUAL_S = 7200.0
@@ -62,9 +63,22 @@ def root() -> Path:
     return runtime().home.archive / "aca0"
 
 
-def newest(slots: Sequence[int] = range(8)) -> float | None:
+def index() -> closing[Archive]:
+    """Open the index of the archive until the end of a with statement."""
+    return closing(Archive.open(root() / INDEX_NAME, root()))
+
+
+def newest(slots: Sequence[int] = SLOTS) -> float | None:
     """Return the end of the newest file of some slots (CXC seconds); None if there is none."""
-    return get_newest(root(), slots) if (root() / INDEX_NAME).exists() else None
+    if not (root() / INDEX_NAME).exists():
+        return None
+    with index() as archive:
+        return archive.newest(slots)
+
+
+def _files(slot: int, start: float, stop: float, sizes: Sequence[int] = IMGSIZES) -> list[L0File]:
+    with index() as archive:
+        return [file for file in archive.files(slot, start, stop) if file.imgsize in sizes]
 
 
 # --- One day ------------------------------------------------------------------------------------
@@ -92,11 +106,11 @@ def show_day() -> Any:
         given=request.args.get("day", "").strip(),
         chart=coverage.draw_day(day) if day else "",
         finding=coverage.say_day(day) if day else "",
-        slots=[(slot, _slot_place(slot, at := day.first(slot), at + USUAL_S)) for slot in range(8)]
+        slots=[(slot, _slot_place(slot, at := day.first(slot), at + USUAL_S)) for slot in SLOTS]
         if day
         else [],
         around_gap=lambda gap: _slot_place(gap.slot, gap.start - 300.0, gap.stop + 300.0),
-        worst=min(map(day.covered, range(8))) if day else 0.0,
+        worst=min(map(day.covered, SLOTS)) if day else 0.0,
     )
     return page, 400 if problem else 200
 
@@ -117,7 +131,7 @@ def day_csv() -> Response:
             for gap in day.gaps
         ]
     name = f"aca0_gaps_{day.name.replace(':', '_') if day else 'none'}.csv"
-    return _file("".join(f"{line}\n" for line in lines), "text/csv", name)
+    return download("".join(f"{line}\n" for line in lines), "text/csv", name)
 
 
 @blueprint.get("/api/v1/aca0")
@@ -133,7 +147,7 @@ def day_json() -> Any:
     return {
         "day": day.name,
         **span(day.start, day.until),
-        "covered_percent": {str(slot): day.covered(slot) for slot in range(8)},
+        "covered_percent": {str(slot): day.covered(slot) for slot in SLOTS},
         "runs": [
             {"slot": run.slot, "imgsize": run.size, "images": run.images, "bad": run.bad}
             | span(run.start, run.stop)
@@ -141,11 +155,6 @@ def day_json() -> Any:
         ],
         "gaps": [{"slot": gap.slot, **span(gap.start, gap.stop)} for gap in day.gaps],
     }
-
-
-def _file(content: Any, mimetype: str, name: str) -> Response:
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(content, mimetype=mimetype, headers=disposition)
 
 
 # --- One slot -----------------------------------------------------------------------------------
@@ -169,15 +178,20 @@ class _Asked:
         """The arguments that every address of the page carries."""
         return self.span.query | ({"size": self.size} if self.size else {})
 
+    @property
+    def name(self) -> str:
+        """Of files with what is asked for, without ending."""
+        return f"aca0_slot{self.slot}_{self.span.name}"
+
 
 def _asked(slot: int) -> _Asked:
-    if slot not in range(8):
+    if slot not in SLOTS:
         abort(404, f"There is no slot {slot}. Slots are 0 to 7.")
     if newest() is None:
         raise MissingDataError("No level-0 file has been archived, so there is nothing to show.")
     stop = newest([slot]) or newest() or 0.0
-    last = list_files(root(), slot, stop - USUAL_S, stop)
-    default = around(last[-1].first, last[-1].last) if last else (stop - USUAL_S, stop)
+    last = _files(slot, stop - USUAL_S, stop)
+    default = around(last[-1].time_min, last[-1].time_max) if last else (stop - USUAL_S, stop)
     span = read_span(request.args, default, LONGEST_S, USUAL_S)
     written = request.args.get("size", "").strip().partition("×")[0]
     problems = dict(span.problems)
@@ -210,7 +224,7 @@ def show_slot(slot: int) -> Any:
     view = _read(asked)
     facts = view.facts(_chosen_row(view)) if len(view) else None
     span = asked.span
-    files = list_files(root(), slot, span.start, span.stop, asked.sizes)
+    files = _files(slot, span.start, span.stop, asked.sizes)
     day = coverage.read_day(root(), facts.time if facts else span.start, newest())
     return render_template(
         "aca0_slot.html",
@@ -247,7 +261,7 @@ def _chosen_row(view: SlotView) -> int:
 def _slots(asked: _Asked, facts: ImageFacts | None) -> list[tuple[int, str, str]]:
     """Return each slot with its address and whether it held a fid light at the shown time."""
     found = []
-    for slot in range(8):
+    for slot in SLOTS:
         at = facts.time if facts else asked.span.start
         near = aca_l0.get_slot_data(at - 2.1, at + 2.1, slot, columns=["IMGFID1"], data_root=root())
         is_fid = len(near) > 0 and bool(near["IMGFID1"].filled(0)[0])
@@ -257,8 +271,7 @@ def _slots(asked: _Asked, facts: ImageFacts | None) -> list[tuple[int, str, str]
 
 
 def _grid(view: SlotView, facts: ImageFacts) -> Markup:
-    inner = slice((8 - facts.size) // 2, (8 + facts.size) // 2)
-    image = view.images[facts.row][inner, inner]
+    image = view.image(facts.row)
     brightest = fixed(float(image.max())) if image.count() else "none"
     label = f"Pixel values of row {facts.row}: brightest {brightest} electrons per second"
     return pixels.draw_grid(image, facts.row0, facts.col0, *view.limits, label)
@@ -301,7 +314,7 @@ def slot_csv(slot: int) -> Response:
     asked = _sound(slot)
     view = _read(asked)
     content = write_csv(view.times, view.columns(with_images=False))
-    return _file(content, "text/csv", f"{_name(asked)}.csv")
+    return download(content, "text/csv", f"{asked.name}.csv")
 
 
 @blueprint.get("/aca0/<int:slot>.fits")
@@ -312,18 +325,10 @@ def slot_fits(slot: int) -> Response:
     keywords: dict[str, str | int | float] = {
         "EXTNAME": "ACA_SLOT",
         "SLOT": slot,
-        "DATE-BEG": str(times.convert(asked.span.start, "fits")),
-        "DATE-END": str(times.convert(asked.span.stop, "fits")),
+        **asked.span.keywords,
     }
     content = write_fits(view.times, view.columns(with_images=True), keywords)
-    return _file(content, "application/fits", f"{_name(asked)}.fits")
-
-
-def _name(asked: _Asked) -> str:
-    start, stop = (
-        str(times.convert(at, "greta"))[:14] for at in (asked.span.start, asked.span.stop)
-    )
-    return f"aca0_slot{asked.slot}_{start}_{stop}"
+    return download(content, "application/fits", f"{asked.name}.fits")
 
 
 @blueprint.get("/api/v1/aca0/<int:slot>")
@@ -342,8 +347,9 @@ def slot_json(slot: int) -> Any:
         "image": facts,
         "files": [
             {"file": f"aca0/{file.path}", "imgsize": file.imgsize, "rows": file.rows}
-            | {"revision": file.revision, "first": iso_ms(file.first), "last": iso_ms(file.last)}
-            for file in list_files(root(), slot, asked.span.start, asked.span.stop, asked.sizes)
+            | {"revision": file.revision}
+            | {"first": iso_ms(file.time_min), "last": iso_ms(file.time_max)}
+            for file in _files(slot, asked.span.start, asked.span.stop, asked.sizes)
         ],
     }
 

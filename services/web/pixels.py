@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from services.web.plots import THIN, fixed
+from acaflow.archive.aca_dark.dark_text import MINUS
+from services.web.plots import fixed, svg
 
 __all__ = ["draw_grid", "draw_key", "make_movie", "make_palette", "make_strip"]
 
@@ -90,7 +91,7 @@ def draw_grid(image: Images, row0: int, col0: int, low: float, high: float, labe
     parts: list[str] = []
     for r in range(size):
         top = CELL * (size - 1 - r)
-        parts.append(f'<text class="e" x="{LEFT - 2}" y="{top + 8.5}">{_signed(row0 + r)}</text>')
+        parts.append(f'<text class="e" x="{LEFT - 2}" y="{top + 8.5}">{_plain(row0 + r)}</text>')
         for c in range(size):
             left = LEFT + CELL * c
             box = f'x="{left}" y="{top}" width="{CELL}" height="{CELL}"'
@@ -99,24 +100,19 @@ def draw_grid(image: Images, row0: int, col0: int, low: float, high: float, labe
                 continue
             colour = palette[levels[r, c]]
             ink = "hi" if _luminance(colour) > 0.18 else "lo"
-            value = _signed(round(float(image[r, c])))
+            value = _plain(round(float(image[r, c])))
             parts.append(
                 f'<rect {box} fill="#{bytes(colour).hex()}"/>'
                 f'<text class="m {ink}" x="{left + CELL // 2}" y="{top + 8.5}">{value}</text>'
             )
     for c in range(size):
         middle = f'x="{LEFT + CELL * c + CELL // 2}" y="{bottom + 7}"'
-        parts.append(f'<text class="m" {middle}>{_signed(col0 + c)}</text>')
-    box = f"0 0 {LEFT + CELL * size + 1} {bottom + 9}"
-    return Markup(
-        f'<svg class="pixels s{size}" viewBox="{box}" role="img" aria-label="{label}">\n'
-        + "\n".join(parts)
-        + "\n</svg>"
-    )
+        parts.append(f'<text class="m" {middle}>{_plain(col0 + c)}</text>')
+    return svg(f"pixels s{size}", LEFT + CELL * size + 1, bottom + 9, label, parts)
 
 
-def _signed(value: int) -> str:
-    return fixed(value).replace(THIN, "")
+def _plain(value: int) -> str:
+    return str(value).replace("-", MINUS)
 
 
 def _luminance(colour: npt.NDArray[np.uint8]) -> float:
@@ -146,11 +142,9 @@ def draw_key(low: float, high: float) -> Markup:
         if at - edge >= 30 and not near_end:
             words.append(f'<text class="m" x="{at:.0f}" y="22">{fixed(mark)}</text>')
             edge = at
-    return Markup(
-        f'<svg class="key" viewBox="0 0 300 26" role="img" aria-label="Colour scale,'
-        f' logarithmic, from {fixed(low)} to {fixed(high)} electrons per second">{boxes}'
-        f'{"".join(words)}<text x="{left + width + 14}" y="9">e⁻/s</text></svg>'
-    )
+    words.append(f'<text x="{left + width + 14}" y="9">e⁻/s</text>')
+    label = f"Colour scale, logarithmic, from {fixed(low)} to {fixed(high)} electrons per second"
+    return svg("key", 300, 26, label, [boxes, *words])
 
 
 # --- Pictures -----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from markupsafe import Markup, escape
 
 from acaflow import times
+from acaflow.archive.aca_dark.dark_text import MINUS, THIN, number, power_of_ten
 from acaflow.archive.l0_views import Line
 
 __all__ = [
@@ -26,15 +27,17 @@ __all__ = [
     "scientific",
     "stack",
     "stroke",
+    "svg",
     "time_ticks",
 ]
 
-THIN = "\u202f"
-MINUS = "\u2212"
 WIDTH, LEFT, RIGHT = 1344, 84, 1216
 """Width of a wide drawing and the ends of its time axis (drawing units)."""
 HEIGHT, PITCH, TOP = 72, 108, 22
 """Height of a plot, distance from one to the next, upper edge of the first (drawing units)."""
+
+LETTER = 7
+"""Width of a letter, about (drawing units)."""
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 STEPS_S = (
@@ -64,16 +67,13 @@ class Scale:
 
 
 def fixed(value: float, decimals: int = 0) -> str:
-    """Write a number as pages do; an en dash for NaN.
+    """Write a number, thousands apart from 10 000 on; an en dash for NaN.
 
     >>> fixed(-99616.4, 0)
     '−99\u202f616'
     """
-    if not math.isfinite(value):
-        return "–"
-    shown = f"{abs(value):,.{decimals}f}"
-    shown = shown.replace(",", THIN if abs(value) >= 9999.5 else "")
-    return MINUS + shown if value < 0 and float(f"{value:.{decimals}f}") else shown
+    shown = number(value, decimals)
+    return shown if abs(value) >= 9999.5 else shown.replace(THIN, "")
 
 
 def scientific(value: float, digits: int = 2) -> str:
@@ -83,8 +83,7 @@ def scientific(value: float, digits: int = 2) -> str:
     '3.2\u202f×\u202f10⁵'
     """
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
-    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa.replace('-', MINUS)}{THIN}×{THIN}10{raised}"
+    return f"{mantissa.replace('-', MINUS)}{THIN}×{THIN}{power_of_ten(int(exponent))}"
 
 
 def decimals_of(step: float) -> int:
@@ -190,6 +189,15 @@ def _short(tenths: int) -> str:
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
+def svg(kind: str, width: float, height: float, label: str, parts: Sequence[str]) -> Markup:
+    """Put the parts of a drawing together; its label is for those who do not see it."""
+    body = "\n".join(parts)
+    return Markup(
+        f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img"'
+        f' aria-label="{escape(label)}">\n{body}\n</svg>'
+    )
+
+
 # --- Plots against time -------------------------------------------------------------------------
 
 
@@ -267,11 +275,17 @@ def stack(
     marks = marks or Marks()
     x = Scale(start, stop, LEFT, RIGHT)
     ticks = time_ticks(start, stop)
-    tops = [TOP + PITCH * index for index in range(len(panels))]
+    named = _named(marks.shades, x)
+    # What shades say stands above them, and the title of the first plot below that if need be.
+    title_end = LEFT + LETTER * (len(panels[0].title) + 2)
+    first = TOP + 16 * any(at - LETTER * len(text) / 2 < title_end for at, text in named)
+    tops = [first + PITCH * index for index in range(len(panels))]
     bottom = tops[-1] + HEIGHT
     axes: list[str] = []
     data: list[str] = []
-    words: list[str] = []
+    words = [
+        f'<text class="m" x="{at:.1f}" y="{TOP - 7}">{escape(text)}</text>' for at, text in named
+    ]
     for panel, top in zip(panels, tops, strict=True):
         y, values = value_scale(panel, top)
         axes += _axes(x, y, values, [at for at, _ in ticks], marks.shades)
@@ -288,17 +302,12 @@ def stack(
     words += [
         f'<text class="m" x="{x.at(at):.1f}" y="{bottom + 17}">{text}</text>' for at, text in ticks
     ]
-    words += _shade_words(marks.shades, x)
     words.append(
         f'<text class="e" x="{WIDTH - 4}" y="{bottom + 17}">{_days(start, stop)}UTC</text>'
     )
     if marks.now is not None:
-        data.append(f'<path class="now" d="M{x.at(marks.now):.1f} {TOP}V{bottom}"/>')
-    body = "\n".join([*axes, *data, *words])
-    return Markup(
-        f'<svg class="plot wide" viewBox="0 0 {WIDTH} {bottom + 26}" role="img"'
-        f' aria-label="{escape(label)}">\n{body}\n</svg>'
-    )
+        data.append(f'<path class="now" d="M{x.at(marks.now):.1f} {first}V{bottom}"/>')
+    return svg("plot wide", WIDTH, bottom + 26, label, [*axes, *data, *words])
 
 
 def _axes(
@@ -318,13 +327,12 @@ def _axes(
     return drawn
 
 
-def _shade_words(shades: Sequence[Shade], x: Scale) -> list[str]:
-    """Write what shaded stretches say, where there is room."""
+def _named(shades: Sequence[Shade], x: Scale) -> list[tuple[float, str]]:
+    """Return the middles of the shades that have room for what they say, and what that is."""
     return [
-        f'<text class="m" x="{(x.at(shade.start) + x.at(shade.stop)) / 2:.1f}" y="{TOP + 14}">'
-        f"{escape(shade.words)}</text>"
+        ((x.at(shade.start) + x.at(shade.stop)) / 2, shade.words)
         for shade in shades
-        if shade.words and x.at(shade.stop) - x.at(shade.start) > 8 + 6.5 * len(shade.words)
+        if shade.words and x.at(shade.stop) - x.at(shade.start) > 8 + LETTER * len(shade.words)
     ]
 
 

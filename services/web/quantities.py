@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from acaflow.archive import aca_hdr3, aca_l0
-from acaflow.archive.hdr3_def import Hdr3Entry
+from acaflow.archive.hdr3_def import Hdr3Entry, slots_of
 from acaflow.archive.l0_export import Column
+from acaflow.archive.l0_format import KELVIN, SLOTS
 from acaflow.errors import InputError
 
 __all__ = ["LEVEL0", "Quantity", "Series", "find", "join", "known", "read"]
@@ -89,7 +90,7 @@ def _header3(key: str, entry: Hdr3Entry) -> Quantity:
         entry["unit"] or "",
         entry["desc"],
         entry["longdesc"],
-        tuple(sorted({slot for slot, _ in entry["columns"]})),
+        slots_of(entry),
     )
 
 
@@ -103,7 +104,7 @@ def _level0(column: str, slot: int) -> Quantity:
 def known() -> list[Quantity]:
     """Return all of them, header 3 first."""
     found = [_header3(key, entry) for key, entry in aca_hdr3.HDR3_DEF.items()]
-    return found + [_level0(column, slot) for column in LEVEL0 for slot in range(8)]
+    return found + [_level0(column, slot) for column in LEVEL0 for slot in SLOTS]
 
 
 def find(written: str) -> Quantity:
@@ -176,7 +177,7 @@ def _read_level0(
         has = ~np.ma.getmaskarray(column)
         values = column.data[has]
         if item.unit == "degC":
-            values = values - np.float32(aca_l0.KELVIN)
+            values = values - np.float32(KELVIN)
         found[item.name] = Series(item, time[has], np.ma.MaskedArray(values, bad[has]))
     return found
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from acaflow.archive import aca_l0
 from acaflow.archive.l0_export import Column
-from acaflow.archive.l0_files import FileFacts
+from acaflow.archive.l0_file import L0File
+from acaflow.archive.l0_format import KELVIN
 from acaflow.archive.l0_views import (
     compute_centroids,
     compute_colour_limits,
@@ -128,6 +129,12 @@ class SlotView:
         images[small[:, None], [1, 1, 6, 6], [1, 6, 1, 6]] = np.ma.masked
         return images
 
+    def image(self, row: int) -> Any:
+        """Return one image (e-/s), shape (size, size)."""
+        size = int(self.sizes[row])
+        inner = slice((8 - size) // 2, (8 + size) // 2)
+        return self.images[row][inner, inner]
+
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """Image sizes (pixels)."""
@@ -147,7 +154,7 @@ class SlotView:
     @cached_property
     def ccd_degc(self) -> Any:
         """CCD temperature (degC, float32), masked where a row has none."""
-        return self.rows["TEMPCCD"] - np.float32(aca_l0.KELVIN)
+        return self.rows["TEMPCCD"] - np.float32(KELVIN)
 
     @cached_property
     def limits(self) -> tuple[float, float]:
@@ -171,7 +178,6 @@ class SlotView:
     def facts(self, row: int) -> ImageFacts:
         """Return what one row says."""
         record = self.rows[row]
-        size = int(self.sizes[row])
 
         def number(name: str) -> int | None:
             value = record[name]
@@ -179,11 +185,10 @@ class SlotView:
 
         centroid = tuple(float(axis[row]) for axis in self.centroids)
         ccd = self.ccd_degc[row]
-        inner = slice((8 - size) // 2, (8 + size) // 2)
         return ImageFacts(
             row=row,
             time=float(self.times[row]),
-            size=size,
+            size=int(self.sizes[row]),
             row0=int(record["IMGROW0"]),
             col0=int(record["IMGCOL0"]),
             total=float(self.sums[row]),
@@ -201,7 +206,7 @@ class SlotView:
             quality=int(record["QUALITY"]),
             mjf=number("MJF"),
             mnf=number("MNF"),
-            pixels=self.images[row][inner, inner].tolist(),
+            pixels=self.image(row).tolist(),
         )
 
     def columns(self, with_images: bool) -> list[Column]:
@@ -246,8 +251,8 @@ def read_slot(
 
 
 def row_in_file(
-    data_root: Path, slot: int, time: float, size: int, files: Sequence[FileFacts]
-) -> tuple[FileFacts, int] | None:
+    data_root: Path, slot: int, time: float, size: int, files: Sequence[L0File]
+) -> tuple[L0File, int] | None:
     """Return the file that a row came from and its place there; None if `files` lack it."""
     near = aca_l0.get_slot_data(time, time, slot, [size], columns=["FILENAME"], data_root=data_root)
     name = str(near["FILENAME"].data[0]) if len(near) else ""
@@ -255,7 +260,7 @@ def row_in_file(
     if found is None:
         return None
     before = aca_l0.get_slot_data(
-        found.first - 1.0,
+        found.time_min - 1.0,
         time,
         slot,
         [size],

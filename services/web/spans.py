@@ -52,6 +52,17 @@ class Span:
         """The span as arguments of an address."""
         return {"start": echo(self.start), "stop": echo(self.stop)}
 
+    @property
+    def name(self) -> str:
+        """The span in names of files: YYYYDDD.hhmmss twice."""
+        return "_".join(str(times.convert(at, "greta"))[:14] for at in (self.start, self.stop))
+
+    @property
+    def keywords(self) -> dict[str, str]:
+        """The span in a FITS header."""
+        ends = {"DATE-BEG": self.start, "DATE-END": self.stop}
+        return {key: str(times.convert(at, "fits")) for key, at in ends.items()}
+
     def shifted(self, lengths: float) -> dict[str, str]:
         """Return the arguments of a span so many lengths later."""
         by = lengths * (self.stop - self.start)

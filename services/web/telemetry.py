@@ -16,14 +16,15 @@ from flask import url_for as place
 from acaflow import __version__, times
 from acaflow.archive import aca_hdr3
 from acaflow.archive.l0_export import write_csv, write_fits, write_hdf5
-from acaflow.archive.l0_files import get_holdings
-from acaflow.archive.l0_views import CADENCE_S, Statistics, compute_statistics, decimate
+from acaflow.archive.l0_format import CADENCE_S, TEMPERATURES
+from acaflow.archive.l0_views import Statistics, compute_statistics, decimate
 from acaflow.errors import InputError, MissingDataError
 from services.web import quantities
-from services.web.level0 import newest, root
+from services.web.level0 import index, newest, root
 from services.web.plots import Panel, decimals_of, fixed, scientific, stack
 from services.web.quantities import Quantity, Series
 from services.web.spans import DAY_S, Span, echo, iso_ms, read_span, read_time
+from services.web.words import download
 
 blueprint = Blueprint("telemetry", __name__)
 
@@ -34,8 +35,6 @@ MOST = 8
 """MSIDs on one page."""
 CHIPS = (("6 h", 6 * 3600.0), ("1 day", DAY_S), ("7 days", 7 * DAY_S), ("30 days", 30 * DAY_S))
 IN_TABLE = 50
-POINTS = 4000
-"""Points per line of the interactive version."""
 
 INTERACTIVE_POLICY = (
     "default-src 'none'; style-src 'self'; style-src-elem 'self' 'unsafe-inline';"
@@ -180,24 +179,19 @@ def _notebook(asked: _Asked) -> str:
     header3 = [item.name.lower() for item in asked.wanted if not item.column]
     lines = []
     if header3:
-        names = repr(header3).replace("'", '"')
         lines += [
             "from acaflow.archive import aca_hdr3",
-            f"dat = aca_hdr3.MSIDset({names}, {start}, {stop})",
+            f"dat = aca_hdr3.MSIDset({header3}, {start}, {stop})",
         ]
     slots = sorted({item.slots[0] for item in asked.wanted if item.column})
     if slots:
         lines.append("from acaflow.archive import aca_l0")
     for slot in slots:
         columns = [item.column for item in asked.wanted if item.column and item.slots[0] == slot]
-        names = repr(["TIME", "QUALITY", *columns]).replace("'", '"')
+        names = ["TIME", "QUALITY", *columns]
+        remark = "  # temperatures in kelvin" if set(columns) & set(TEMPERATURES) else ""
         lines.append(
-            f"slot{slot} = aca_l0.get_slot_data({start}, {stop}, {slot}, columns={names})"
-            + (
-                "  # temperatures in kelvin"
-                if any(name.startswith("TEMP") for name in columns)
-                else ""
-            )
+            f"slot{slot} = aca_l0.get_slot_data({start}, {stop}, {slot}, columns={names}){remark}"
         )
     return "\n".join(lines).replace("'", '"')
 
@@ -221,12 +215,7 @@ def _table(shown: Sequence[_Shown]) -> dict[str, Any]:
 
 
 def _file(asked: _Asked, content: Any, kind: str, mimetype: str) -> Response:
-    start, stop = (
-        str(times.convert(at, "greta"))[:14] for at in (asked.span.start, asked.span.stop)
-    )
-    name = f"telemetry_{start}_{stop}.{kind}"
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(content, mimetype=mimetype, headers=disposition)
+    return download(content, mimetype, f"telemetry_{asked.span.name}.{kind}")
 
 
 @blueprint.get("/telemetry.csv")
@@ -243,8 +232,7 @@ def as_fits() -> Response:
     keywords = {
         "EXTNAME": "TELEMETRY",
         "CREATOR": f"acaflow {__version__}",
-        "DATE-BEG": str(times.convert(asked.span.start, "fits")),
-        "DATE-END": str(times.convert(asked.span.stop, "fits")),
+        **asked.span.keywords,
     }
     content = write_fits(*quantities.join(_read(asked)), keywords)
     return _file(asked, content, "fits", "application/fits")
@@ -302,9 +290,10 @@ def show_msid(msid: str) -> Any:
     held = None
     if newest() is not None:
         sizes = (8,) if not item.column else (4, 6, 8) if item.column == "BGDAVG" else (6, 8)
-        held = {
-            size: found for size in sizes if (found := get_holdings(root(), item.slots[:1], size))
-        }
+        with index() as archive:
+            held = {
+                size: found for size in sizes if (found := archive.holdings(item.slots[0], size))
+            }
     latest = None
     if held:
         end = max(found.last for found in held.values())

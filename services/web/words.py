@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, current_app, g, request, url_for
+from flask import Flask, Response, current_app, g, request, url_for
 from markupsafe import Markup, escape
 
 from acaflow import __version__
@@ -224,6 +224,12 @@ def argument(value: Any) -> str:
 def arguments(values: Mapping[str, Any]) -> str:
     """Return arguments as one line to read and copy."""
     return " ".join(f"{name}={argument(value)}" for name, value in values.items()) or "none"
+
+
+def download(content: Any, mimetype: str, name: str) -> Response:
+    """Give a file to be saved under a name."""
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, mimetype=mimetype, headers=disposition)
 
 
 def where(**changes: Any) -> str:

@@ -33,7 +33,9 @@ from acaflow.archive.hdr3_def import (
     Byte,
     Coding,
     Hdr3Entry,
+    slots_of,
 )
+from acaflow.archive.l0_format import CADENCE_S
 from acaflow.archive.l0_rows import Rows
 from acaflow.errors import InputError, MissingDataError
 
@@ -49,9 +51,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-READOUT_S = 4.1
-"""Time between 8x8 images (s)."""
 READOUT_TOLERANCE_S = 1e-3
+"""Most that the time between 8x8 images may differ from 4.1 s (s)."""
 PADDING_S = 33.0
 """Read beyond the end of an interval, a major frame (s): its last sample needs a successor."""
 JOIN_S = 2.1
@@ -427,7 +428,7 @@ def _follows(
     unknown = np.isnan(spacing)
     if unknown.any():
         spacing[unknown] = (next_time - time)[unknown]
-    spacing -= READOUT_S
+    spacing -= CADENCE_S[8]
     return np.abs(spacing, out=spacing) <= READOUT_TOLERANCE_S
 
 
@@ -436,7 +437,7 @@ def _read(
 ) -> tuple[FloatArray, list[np.ma.MaskedArray[Any, Any]]]:
     """Return the common times of some quantities and the values of each."""
     slots = _read_slots(entries, start, stop, data_root)
-    groups = {_slots(entry): entry["columns"] for entry in entries}
+    groups = {slots_of(entry): entry["columns"] for entry in entries}
     sources = {
         group: slots[group[0]] if len(group) == 1 else _joined(columns, slots)
         for group, columns in groups.items()
@@ -444,7 +445,7 @@ def _read(
     sources = {group: samples.between(start, stop) for group, samples in sources.items()}
     shared_times = _union([samples.times for samples in sources.values()])
     sources = {group: samples.on(shared_times) for group, samples in sources.items()}
-    return shared_times, [_values(entry, sources[_slots(entry)]) for entry in entries]
+    return shared_times, [_values(entry, sources[slots_of(entry)]) for entry in entries]
 
 
 def _read_slots(
@@ -455,7 +456,7 @@ def _read_slots(
     for slot, name in (byte for entry in entries for byte in entry["columns"]):
         needed.setdefault(slot, set()).add(name)
     # The halves of a value in two slots may lie on either side of an end of the interval.
-    margin = JOIN_S if any(len(_slots(entry)) > 1 for entry in entries) else 0.0
+    margin = JOIN_S if any(len(slots_of(entry)) > 1 for entry in entries) else 0.0
     slots = {
         slot: _samples(slot, start - margin, stop + margin, sorted(names), data_root)
         for slot, names in sorted(needed.items())
@@ -469,11 +470,6 @@ def _read_slots(
             times.date(stop),
         )
     return slots
-
-
-def _slots(entry: Hdr3Entry) -> tuple[int, ...]:
-    """Return the slots that telemeter a quantity; its times are those of the first."""
-    return tuple(sorted({slot for slot, _ in entry["columns"]}))
 
 
 def _union(parts: Sequence[FloatArray]) -> FloatArray:

@@ -23,9 +23,18 @@ from acaflow import storage, times
 from acaflow.archive import l0_rows
 from acaflow.archive.aca_image import ACAImage
 from acaflow.archive.l0_archive import Archive
-from acaflow.archive.l0_file import COUNTERS, FRAME_STEP, MAJOR_FRAME
+from acaflow.archive.l0_format import (
+    COUNTERS,
+    FRAME_STEP,
+    IMGSIZES,
+    KELVIN,
+    MAJOR_FRAME,
+    MINOR_FRAME_S,
+    SLOTS,
+    TEMPERATURES,
+)
 from acaflow.archive.l0_index import INDEX_NAME
-from acaflow.archive.l0_rows import IMGSIZES, Block, Rows, read_rows
+from acaflow.archive.l0_rows import Block, Rows, read_rows
 from acaflow.archive.l0_table import FIELDS, SlotData, make_table
 from acaflow.errors import InputError, MissingDataError
 
@@ -42,13 +51,6 @@ __all__ = [
     "get_slot_data",
     "obsid_times",
 ]
-
-KELVIN = 273.15
-"""0 degC in kelvin."""
-TEMPERATURES = ("TEMPCCD", "TEMPHOUS", "TEMPPRIM", "TEMPSEC")
-
-SLOTS = range(8)
-MINOR_FRAME_S = 0.25625
 
 Database = str | Path | Mapping[str, Any]
 """Path of an index, or the handle that older programs pass: ``server`` is the path."""
@@ -328,12 +330,12 @@ def stream_rows(
     As `get_slot_data`.
     """
     tstart, tstop = _interval(start, stop)
-    slot, sizes = _slot(slot), _imgsizes(imgsize)
-    archive = _open(None, data_root)
+    (imgsize,) = _imgsizes(imgsize)
+    slot, archive = _slot(slot), _open(None, data_root)
 
     def pieces() -> Iterator[Rows]:
         with closing(archive):
-            yield from l0_rows.stream_rows(archive, slot, tstart, tstop, columns, sizes)
+            yield from l0_rows.stream_rows(archive, slot, tstart, tstop, columns, imgsize)
 
     return archive.most_rows(slot, tstart, tstop, imgsize), pieces()
 

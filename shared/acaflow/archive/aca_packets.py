@@ -23,9 +23,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acaflow.archive.l0_file import COUNTERS, MAJOR_FRAME
 from acaflow.archive.l0_fits import inflate
-from acaflow.archive.l0_write import HEADER3_COLUMNS, PACKET_S, PACKETS
+from acaflow.archive.l0_format import (
+    COUNTERS,
+    HEADER3_COLUMNS,
+    KELVIN,
+    MAJOR_FRAME,
+    MINOR_FRAME_S,
+    PACKET_S,
+    TEMPERATURES,
+)
 from acaflow.errors import CorruptFileError, InputError, SchemaError
 
 __all__ = [
@@ -312,9 +319,8 @@ INTEG_UNIT_S = 0.016
 """Seconds per count of INTEG."""
 PEDESTAL_DN = 50
 """Subtracted from scaled raw counts to give IMGRAW (DN)."""
-TEMPERATURES = ("TEMPCCD", "TEMPHOUS", "TEMPPRIM", "TEMPSEC")
-KELVIN_0, KELVIN_STEP = 273.15, 0.4
-"""Temperature of count zero (K) and step (K)."""
+KELVIN_STEP = 0.4
+"""Kelvin per count; count zero is 0 degC."""
 
 
 def _image_columns(size: int, subpackets: Records, first: IntArray) -> dict[str, Column]:
@@ -341,17 +347,18 @@ def _image_columns(size: int, subpackets: Records, first: IntArray) -> dict[str,
     }
     same = ("MJF", "MNF", "GLBSTAT", "COMMCNT", "COMMPROG", "IMGSTAT", "IMGSCALE", "BGDAVG")
     values |= {name: get(name) for name in same}
-    for step in range(PACKETS[size]):
+    packets = range(len(CHAINS[size]))
+    for step in packets:
         values |= {f"{name}{step + 1}": get(name, step) for name in NAME_FIELDS}
     if size > 4:
         values |= {name: get(name, 1) for name in ("BGDRMS", "BGDSTAT")}
         for name in TEMPERATURES:
-            values[name] = (get(name, 1) * KELVIN_STEP + KELVIN_0).astype(np.float32)
+            values[name] = (get(name, 1) * KELVIN_STEP + KELVIN).astype(np.float32)
     if size == 8:
         bytes_of = [(step, byte) for step in (2, 3) for byte in range(6)]
         for name, (step, byte) in zip(HEADER3_COLUMNS, bytes_of, strict=True):
             values[name] = get(f"DIAGNOSTIC{byte}", step)
-    counts = np.concatenate([get("PIXELS", step) for step in range(PACKETS[size])], axis=1)
+    counts = np.concatenate([get("PIXELS", step) for step in packets], axis=1)
     image = np.zeros((len(first), size * size), np.float32)
     # Ten bits times fourteen fit a 32-bit float, so only the last operation rounds.
     scaled = counts.astype(np.float32) * get("IMGSCALE").astype(np.float32)[:, None]
@@ -386,7 +393,6 @@ TIME_BYTE = 0x41
 """First byte of every time between 1.5 days and 272 years after 1998.0."""
 SPARE_BITS, INTEG_BITS = 0x1C00, 0x03FF
 """In the first two bytes of a packet: three unused bits, and INTEG."""
-MINOR_FRAME_S = PACKET_S / FRAMES_PER_PACKET
 CLOCK_TOLERANCE_S = 0.1
 """Most that a time may differ from counter times 0.25625 s (s); a day of real drift is 0.005 s."""
 TURN_S = COUNTERS * MINOR_FRAME_S

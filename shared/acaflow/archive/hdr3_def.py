@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TypedDict
 
+from acaflow.archive.l0_format import HEADER3_COLUMNS, SLOTS
+
 __all__ = [
     "HDR3_DEF",
     "MSID_ALIASES",
@@ -18,14 +20,13 @@ __all__ = [
     "Byte",
     "Coding",
     "Hdr3Entry",
+    "slots_of",
 ]
 
 Byte = tuple[int, str]
 """A header-3 byte: slot and level-0 column."""
 
-BYTES: tuple[Byte, ...] = tuple(
-    (slot, f"HD3TLM{kind}{word}") for slot in range(8) for kind in (6, 7) for word in range(2, 8)
-)
+BYTES: tuple[Byte, ...] = tuple((slot, name) for slot in SLOTS for name in HEADER3_COLUMNS)
 """All header-3 bytes in telemetry order."""
 
 
@@ -278,6 +279,12 @@ HDR3_DEF: dict[str, Hdr3Entry] = {
     ),
 }
 """Description of each quantity by its key."""
+
+
+def slots_of(entry: Hdr3Entry) -> tuple[int, ...]:
+    """Return the slots that telemeter a quantity; its times are those of the first."""
+    return tuple(sorted({slot for slot, _ in entry["columns"]}))
+
 
 MSID_ALIASES = {entry["msid"]: key for key, entry in HDR3_DEF.items()}
 """Key of each quantity by its name."""

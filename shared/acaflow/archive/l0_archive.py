@@ -16,9 +16,10 @@ from typing import Any
 from acaflow import storage
 from acaflow.archive.l0_file import NEAR_S, L0File, disagreement, frame_runs, stored_path
 from acaflow.archive.l0_fits import ImageTable, inflate, read_table
+from acaflow.archive.l0_format import SLOTS
 from acaflow.errors import CorruptFileError, MissingDataError
 
-__all__ = ["Archive", "OutOfStep"]
+__all__ = ["Archive", "Holdings", "OutOfStep"]
 
 LONGEST_LEAD_S = 9.3
 """Most that a first row TIME lies before the header TSTART (s; aca-archive 2.2)."""
@@ -36,6 +37,16 @@ class OutOfStep(Exception):
         super().__init__(str(error))
         self.record = record
         self.error = error
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """How much there is of something: files, images, first TSTART and last TSTOP."""
+
+    files: int
+    images: int
+    first: float
+    last: float
 
 
 @dataclass(frozen=True)
@@ -91,25 +102,58 @@ class Archive:
         ).fetchone()
         return int(rows)
 
-    def near(self, slot: int, tstart: float, tstop: float) -> list[L0File]:
-        """Return the active files of a slot with rows in or near an interval, in file order."""
-        tstart, tstop = tstart - NEAR_S, tstop + NEAR_S
+    def files(self, slot: int, tstart: float, tstop: float) -> list[L0File]:
+        """Return the active files of a slot with rows in an interval, in file order.
+
+        Without ``all_files`` it is a few more, SHA-256 and frames are not known, and TSTART and
+        TSTOP stand for the first and last TIME.
+        """
         if "all_files" in self.tables:
             rows = self.index.execute(
                 "SELECT * FROM all_files WHERE slot = ? AND time_min <= ? AND time_max >= ?"
                 " AND status = 'active' ORDER BY filetime, filename",
                 (slot, tstop, tstart),
             )
-            return [L0File.from_row(row) for row in rows]
-        # The first rows lie before TSTART; an interval widened by that finds a superset.
-        rows = self.index.execute(
-            "SELECT *, '' AS sha256, tstart - :lead AS time_min, tstop AS time_max, NULL AS frames"
-            " FROM archfiles WHERE slot = :slot AND tstart - :lead <= :stop AND tstop >= :start"
-            " ORDER BY filetime, filename",
-            {"lead": LONGEST_LEAD_S, "slot": slot, "start": tstart, "stop": tstop},
-        )
-        records = [L0File.from_row(row) for row in rows]
-        return [replace(record, frames=frame_runs(self.read(record))) for record in records]
+        else:
+            rows = self.index.execute(
+                "SELECT *, '' AS sha256, tstart AS time_min, tstop AS time_max, NULL AS frames"
+                " FROM archfiles WHERE slot = ? AND tstart <= ? AND tstop >= ?"
+                " ORDER BY filetime, filename",
+                (slot, tstop + LONGEST_LEAD_S, tstart),
+            )
+        return [L0File.from_row(row) for row in rows]
+
+    def near(self, slot: int, tstart: float, tstop: float) -> list[L0File]:
+        """Return the active files of a slot with rows in or near an interval, in file order."""
+        records = self.files(slot, tstart - NEAR_S, tstop + NEAR_S)
+        if "all_files" in self.tables:
+            return records
+        return [
+            replace(
+                record,
+                time_min=record.time_min - LONGEST_LEAD_S,
+                frames=frame_runs(self.read(record)),
+            )
+            for record in records
+        ]
+
+    def newest(self, slots: Sequence[int] = SLOTS) -> float | None:
+        """Return the largest TSTOP (CXC seconds) of the active files of some slots; None if none.
+
+        One step in the index (slot, tstop) for each slot, however many files there are.
+        """
+        query = "SELECT max(tstop) FROM archfiles WHERE slot = ?"
+        found = [self.index.execute(query, (slot,)).fetchone()[0] for slot in slots]
+        return max((stop for stop in found if stop is not None), default=None)
+
+    def holdings(self, slot: int, imgsize: int) -> Holdings | None:
+        """Count the active files of a slot and image size; None if there are none."""
+        found = self.index.execute(
+            "SELECT count(*), sum(rows), min(tstart), max(tstop) FROM archfiles"
+            " WHERE slot = ? AND imgsize = ?",
+            (slot, imgsize),
+        ).fetchone()
+        return Holdings(*found) if found[0] else None
 
     def read(self, record: L0File) -> ImageTable:
         """Return the table of an indexed file; it must be the one that was indexed."""

@@ -6,7 +6,6 @@ download begins at once. TIME is CXC seconds (TT since 1998.0) in all three.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from acaflow import times
+from acaflow.archive.l0_fits import BLOCK
+from acaflow.colstore.image import TABLES
 
 __all__ = ["Column", "write_csv", "write_fits", "write_hdf5"]
 
@@ -22,11 +23,7 @@ ROWS = 8192
 """Rows of a piece."""
 TNULL = {"i2": -(2**15), "i4": -(2**31), "i8": -(2**63)}
 """What stands for a masked integer in FITS."""
-FITS_BLOCK = 2880
 FITS_FORMATS = {"u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D"}
-
-_tables = threading.Lock()
-"""PyTables is not safe in threads."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ def write_fits(
                 piece.filled(TNULL[piece.dtype.str[1:]]) if np.ma.is_masked(piece) else piece
             )
         yield rows.tobytes()
-    yield bytes(-len(time) * dtype.itemsize % FITS_BLOCK)
+    yield bytes(-len(time) * dtype.itemsize % BLOCK)
 
 
 def _fits_heads(
@@ -205,7 +202,7 @@ def write_hdf5(
 
     filters = tables.Filters(complevel=1, complib="zlib", shuffle=True)
     with (
-        _tables,
+        TABLES,
         tables.open_file("export.h5", "w", driver="H5FD_CORE", driver_core_backing_store=0) as file,
     ):
         for key, text in attributes.items():

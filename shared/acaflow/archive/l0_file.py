@@ -27,12 +27,10 @@ from acaflow.archive.l0_fits import (
     read_table,
     verify_checksums,
 )
+from acaflow.archive.l0_format import COUNTERS, FRAME_STEP, MAJOR_FRAME
 from acaflow.errors import SchemaError
 
 __all__ = [
-    "COUNTERS",
-    "FRAME_STEP",
-    "MAJOR_FRAME",
     "NEAR_S",
     "L0File",
     "covered_rows",
@@ -53,12 +51,6 @@ NEAR_S = 2 * WIDEN_S
 
 Frames = tuple[tuple[int, int, int], ...]
 """Runs of ``(first VCDU counter, number of rows, step)``."""
-MAJOR_FRAME = 128
-"""Minor frames in a major frame."""
-COUNTERS = 1 << 24
-"""The VCDU counter starts again after this many minor frames (49.76 days)."""
-FRAME_STEP = {4: 4, 6: 8, 8: 16}
-"""Minor frames from one image to the next, by image size."""
 
 
 @dataclass(frozen=True)

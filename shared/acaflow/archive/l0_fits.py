@@ -21,15 +21,19 @@ from isal import isal_zlib
 from acaflow.errors import CorruptFileError, SchemaError
 
 __all__ = [
+    "BLOCK",
     "GZIP_MAGIC",
     "ImageTable",
     "computed_checksum",
+    "encode_checksum",
     "inflate",
+    "ones_sum",
     "read_table",
     "verify_checksums",
 ]
 
 BLOCK = 2880
+"""HDUs are multiples of this (bytes)."""
 CARD = 80
 GZIP_MAGIC = b"\x1f\x8b"
 """First bytes of a gzip stream."""
@@ -302,13 +306,13 @@ def verify_checksums(table: ImageTable, path: Path) -> None:
     """
     _reach_end(table, path)
     stated = str(table.header.get("DATASUM", "")).strip()
-    data_sum = _ones_sum(table.buffer, table.data, table.end)
+    data_sum = ones_sum(memoryview(table.buffer)[table.data : table.end])
     if stated and stated != str(data_sum):
         raise CorruptFileError(
             f"{path.name}: DATASUM of HDU 1 is {stated}, its data sum to {data_sum}", path
         )
     stated = str(table.header.get("CHECKSUM", "")).strip()
-    hdu_sum = _ones_sum(table.buffer, table.start, table.end)
+    hdu_sum = ones_sum(memoryview(table.buffer)[table.start : table.end])
     if stated and hdu_sum not in (0, 0xFFFFFFFF):
         raise CorruptFileError(
             f"{path.name}: CHECKSUM {stated!r} of HDU 1 does not fit its bytes"
@@ -330,24 +334,27 @@ def _reach_end(table: ImageTable, path: Path) -> None:
         )
 
 
-def _ones_sum(buffer: bytes, start: int, end: int) -> int:
-    """32-bit ones'-complement sum of big-endian words (FITS standard, appendix J)."""
-    words = np.frombuffer(buffer, ">u4", count=(end - start) // 4, offset=start)
-    total = int(words.sum(dtype=np.uint64))
+def ones_sum(block: bytes | memoryview, start: int = 0) -> int:
+    """Return the 32-bit ones'-complement sum of big-endian words (FITS standard, appendix J)."""
+    total = start + int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     return total
 
 
 def computed_checksum(table: ImageTable) -> str:
-    """Return the ASCII checksum of HDU 1 as it stands, for files that state none.
+    """Return the CHECKSUM of HDU 1 as it stands, for files that state none."""
+    return encode_checksum(ones_sum(memoryview(table.buffer)[table.start : table.end]))
+
+
+def encode_checksum(total: int) -> str:
+    """Return the text that brings the sum of an HDU from `total` to minus zero.
 
     Each byte of the complement is spread over four characters of the code, moved in pairs off
     the punctuation marks, and the text is rotated one place (FITS standard, appendix J).
     """
-    value = ~_ones_sum(table.buffer, table.start, table.end) & 0xFFFFFFFF
     code = np.empty((4, 4), np.int64)
-    for place, byte in enumerate(value.to_bytes(4, "big")):
+    for place, byte in enumerate((0xFFFFFFFF - total).to_bytes(4, "big")):
         quotient, remainder = divmod(byte, 4)
         zero = quotient + ord("0")
         code[:2, place] = _off_punctuation(zero + remainder, zero)

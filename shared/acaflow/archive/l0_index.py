@@ -16,7 +16,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -49,12 +49,7 @@ log = logging.getLogger(__name__)
 
 INDEX_NAME = "archfiles.db3"
 
-# fmt: off
-COLUMNS = (
-    "filename", "filetime", "year", "doy", "tstart", "tstop", "startmjf", "startmnf", "stopmjf",
-    "stopmnf", "checksum", "tlmver", "ascdsver", "revision", "date", "rows", "imgsize", "slot",
-)
-# fmt: on
+COLUMNS = tuple(field.name for field in fields(L0File))[:18]
 """The 18 columns of ``archfiles`` (aca-archive 3.2)."""
 
 TABLE = """

@@ -19,11 +19,10 @@ from acaflow.archive import l0_store
 from acaflow.archive.l0_archive import Archive, OutOfStep
 from acaflow.archive.l0_file import L0File, covered_rows, row_keys
 from acaflow.archive.l0_fits import ImageTable
-from acaflow.archive.l0_store import COLUMNS, Part, physical
+from acaflow.archive.l0_format import COLUMNS, IMGSIZES
+from acaflow.archive.l0_store import Part, physical
 
 __all__ = ["IMGSIZES", "Block", "Rows", "read_rows", "stream_rows"]
-
-IMGSIZES = (4, 6, 8)
 
 PIECE_ROWS = 1 << 20
 """Rows of a piece of a stream: its columns are a few megabytes each."""
@@ -128,7 +127,7 @@ def read_rows(
     tstart, tstop : float
         CXC seconds; rows with ``tstart <= TIME <= tstop`` are returned.
     columns : collection of str
-        Names of `l0_store.COLUMNS`; TIME is always read.
+        Names of `l0_format.COLUMNS`; TIME is always read.
     imgsizes : collection of int
         Image sizes 4, 6, 8 (pixels).
     unique : bool
@@ -171,23 +170,21 @@ def stream_rows(
     tstart: float,
     tstop: float,
     columns: Collection[str],
-    imgsizes: Collection[int] = IMGSIZES,
-    *,
-    good: bool = False,
+    imgsize: int,
 ) -> Iterator[Rows]:
     """Yield the rows of `read_rows`, unique, in pieces of about `PIECE_ROWS` that follow in TIME.
 
     Years of data pass through memory that is used again and again: what a piece holds is gone
     with the next one.
     """
-    wanted = _wanted(columns, good)
-    buffers: dict[str, Array] | None = {} if len(imgsizes) == 1 else None
+    wanted = _wanted(columns)
+    buffers: dict[str, Array] = {}
     tries = TRIES
     while True:
         try:
-            chosen, hidden = _choose(archive, slot, tstart, tstop, imgsizes, unique=True)
+            chosen, hidden = _choose(archive, slot, tstart, tstop, [imgsize], unique=True)
             for group in _groups(chosen):
-                blocks = _read(archive, group, hidden, tstart, tstop, wanted, good, buffers)
+                blocks = _read(archive, group, hidden, tstart, tstop, wanted, buffers=buffers)
                 if blocks:
                     yield Rows(blocks, _order(blocks))
                 # Should a later file be replaced meanwhile, this is where reading goes on.
@@ -199,7 +196,7 @@ def stream_rows(
                 raise found.error from None
 
 
-def _wanted(columns: Collection[str], good: bool) -> list[str]:
+def _wanted(columns: Collection[str], good: bool = False) -> list[str]:
     required = {"TIME", "QUALITY"} if good else {"TIME"}
     return [name for name in COLUMNS if name in columns or name in required]
 
@@ -244,7 +241,7 @@ def _read(
     tstart: float,
     tstop: float,
     columns: Sequence[str],
-    good: bool,
+    good: bool = False,
     buffers: dict[str, Array] | None = None,
 ) -> list[Block]:
     parts = l0_store.read_parts(archive.root, records, tstart, tstop, columns, buffers)

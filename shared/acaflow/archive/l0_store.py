@@ -16,10 +16,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -30,13 +30,13 @@ import numpy.typing as npt
 from acaflow import storage
 from acaflow.archive.l0_file import L0File, read_l0_content
 from acaflow.archive.l0_fits import ImageTable
+from acaflow.archive.l0_format import COLUMNS
 from acaflow.colstore import DamagedStoreError, Source, SourceRange, Store
 from acaflow.errors import AcaflowError
 
 __all__ = [
     "BATCH",
     "CODEC",
-    "COLUMNS",
     "DAMAGE_NOTE",
     "Part",
     "add",
@@ -51,25 +51,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# fmt: off
-COLUMNS = {
-    name: np.dtype(kind)
-    for kind, names in (
-        ("f8", ("TIME",)), ("i4", ("QUALITY", "MJF", "MNF")), ("f8", ("END_INTEG_TIME",)),
-        ("f4", ("INTEG",)), ("S4", ("PIXTLM", "BGDTYP")),
-        ("u1", ("GLBSTAT", "COMMCNT", "COMMPROG", "IMGFID1", "IMGNUM1", "IMGFUNC1", "IMGSTAT")),
-        ("i2", ("IMGROW0", "IMGCOL0", "IMGSCALE", "BGDAVG")),
-        ("u1", ("IMGFID2", "IMGNUM2", "IMGFUNC2")), ("i2", ("BGDRMS",)),
-        ("f4", ("TEMPCCD", "TEMPHOUS", "TEMPPRIM", "TEMPSEC")),
-        ("u1", ("BGDSTAT", "IMGFID3", "IMGNUM3", "IMGFUNC3", "IMGFID4", "IMGNUM4", "IMGFUNC4")),
-        ("f4", ("IMGRAW",)),
-        ("u1", tuple(f"HD3TLM{word}" for word in (62, 63, 64, 65, 66, 67, 72, 73, 74, 75, 76, 77))),
-    )
-    for name in names
-}
-# fmt: on
-"""Columns of a level-0 file in the order of aca-archive 2.3, and their types in memory."""
-
 DAMAGE_NOTE = "damaged.json"
 """Left in a damaged store by whoever met the damage; its content says what is wrong."""
 
@@ -82,7 +63,7 @@ Array = npt.NDArray[Any]
 
 
 def physical(table: ImageTable, name: str) -> Array:
-    """Return a column of a file, contiguous, with its type of `COLUMNS`."""
+    """Return a column of a file, contiguous, with its type of `l0_format.COLUMNS`."""
     values = table.column(name)
     return np.ascontiguousarray(values.astype(COLUMNS[name], copy=False))
 
@@ -143,7 +124,7 @@ def read_parts(
     tstart, tstop : float
         Rows outside this interval may be left out (CXC seconds).
     columns : sequence of str
-        Names of `COLUMNS`, TIME among them.
+        Names of `l0_format.COLUMNS`, TIME among them.
     buffers : dict, optional
         Memory to use again (`Store.read_rows`); for files of one image size.
 
@@ -156,13 +137,9 @@ def read_parts(
     for size in sorted({record.imgsize for record in records}):
         those = [record for record in records if record.imgsize == size]
         store = store_of(data_root, those[0].slot, size)
-        try:
-            parts |= store.repeat(
-                lambda: _read(store, those, tstart, tstop, columns, buffers)  # noqa: B023
-            )
-        except DamagedStoreError as err:
-            log.warning("%s; the level-0 files are read instead", err)
-            note_damage(store, err)
+        read = partial(_read, store, those, tstart, tstop, columns, buffers)
+        with _noting(store, "the level-0 files are read instead"):
+            parts |= store.repeat(read)
     return parts
 
 
@@ -226,13 +203,22 @@ def _read_alike(
     }
 
 
-def note_damage(store: Store, error: DamagedStoreError) -> None:
-    """Leave a note beside the manifest; where nothing can be written, the log has it."""
-    if (store.root / DAMAGE_NOTE).exists():
-        return  # told already
-    note = {"segment": error.path.name if error.path else "", "error": str(error)}
-    with suppress(OSError, AcaflowError):
-        storage.write_text(store.root / DAMAGE_NOTE, json.dumps(note, sort_keys=True))
+@contextmanager
+def _noting(store: Store, consequence: str) -> Iterator[None]:
+    """Go on behind the block if the store is damaged; log that and what comes of it, and note it.
+
+    The note lies beside the manifest; where nothing can be written, the log has it.
+    """
+    try:
+        yield
+    except DamagedStoreError as err:
+        log.warning("%s; %s", err, consequence)
+        path = store.root / DAMAGE_NOTE
+        if path.exists():
+            return  # told already
+        note = {"segment": err.path.name if err.path else "", "error": str(err)}
+        with suppress(OSError, AcaflowError):
+            storage.write_text(path, json.dumps(note, sort_keys=True))
 
 
 # --- Writing ------------------------------------------------------------------------------------
@@ -248,13 +234,10 @@ def source_of(record: L0File, table: ImageTable) -> Source:
 def missing(data_root: Path, slot: int, imgsize: int, wanted: Mapping[str, str]) -> list[str]:
     """Return which files, given as name and SHA-256, a store lacks; none if it is damaged."""
     store = store_of(data_root, slot, imgsize)
-    try:
+    with _noting(store, "nothing is added before a rebuild"):
         known = {(item.name, item.sha256) for item in store.sources()}
-    except DamagedStoreError as err:
-        log.warning("%s; nothing is added before a rebuild", err)
-        note_damage(store, err)
-        return []
-    return [name for name, sha256 in wanted.items() if (name, sha256) not in known]
+        return [name for name, sha256 in wanted.items() if (name, sha256) not in known]
+    return []
 
 
 def add(data_root: Path, files: Sequence[tuple[L0File, ImageTable]]) -> int:
@@ -268,12 +251,9 @@ def add(data_root: Path, files: Sequence[tuple[L0File, ImageTable]]) -> int:
     if not files:
         return 0
     store = store_of(data_root, files[0][0].slot, files[0][0].imgsize)
-    try:
+    with _noting(store, "nothing is added before a rebuild"):
         return len(store.append(source_of(record, table) for record, table in files))
-    except DamagedStoreError as err:
-        log.warning("%s; nothing is added before a rebuild", err)
-        note_damage(store, err)
-        return 0
+    return 0
 
 
 def merge(data_root: Path, slot: int, imgsize: int, wanted: Mapping[str, str]) -> int:
@@ -285,12 +265,9 @@ def merge(data_root: Path, slot: int, imgsize: int, wanted: Mapping[str, str]) -
         Segments rewritten; 0 too if the store is damaged, which is noted.
     """
     store = store_of(data_root, slot, imgsize)
-    try:
+    with _noting(store, "it is not merged"):
         return store.merge(lambda item: wanted.get(item.name) == item.sha256)
-    except DamagedStoreError as err:
-        log.warning("%s; it is not merged", err)
-        note_damage(store, err)
-        return 0
+    return 0
 
 
 def build(store: Store, data_root: Path, records: Sequence[L0File]) -> None:

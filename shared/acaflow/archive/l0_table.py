@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from acaflow.archive.l0_format import COLUMNS, DEFAULT_WORDS
 from acaflow.archive.l0_rows import Block, Rows
-from acaflow.archive.l0_store import COLUMNS
 
 __all__ = ["DTYPE", "FIELDS", "SlotData", "make_table", "pixels"]
 
@@ -25,8 +25,6 @@ DTYPE = np.dtype([*map(_field, COLUMNS), ("IMGSIZE", ">i4"), ("FILENAME", "<U128
 """One row of slot data (aca-archive 2.3): every column of every image size, big-endian."""
 
 FIELDS = DTYPE.names or ()
-DEFAULT_WORDS = {"PIXTLM": "ORIG", "BGDTYP": "FLAT"}
-"""Values of the columns that older files lack."""
 ELECTRONS_PER_DN = 5.0
 """Gain of the camera (e-/DN; aca-archive 2.5)."""
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from acaflow.archive import star_images
+from acaflow.archive.l0_format import CADENCE_S, PACKET_S
 
 __all__ = [
-    "CADENCE_S",
     "GAP_S",
     "Line",
     "Statistics",
@@ -33,11 +33,9 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-CADENCE_S = {4: 1.025, 6: 2.05, 8: 4.1}
-"""Time from one image to the next, by image size (s; aca-archive 2.2, TIMEDEL)."""
 GAP_S = 1.5 * CADENCE_S[8]
 """A line breaks where samples lie further apart (s): more than one image of any size is absent."""
-HALF_PACKET_S = 0.5125
+HALF_PACKET_S = PACKET_S / 2
 """Less than the shortest image; a change of the integration time, 0.704 to 1.696 s in flight,
 moves TIME by less."""
 
@@ -186,7 +184,7 @@ def compute_gaps(
     -------
     ndarray of float64, shape (m, 2)
         From and to of each gap: from where the next image was due to the first that came. An
-        image covers the time up to the next one, `CADENCE_S`.
+        image covers the time up to the next one, `l0_format.CADENCE_S`.
 
     Notes
     -----

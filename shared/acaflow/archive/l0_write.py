@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,14 +17,21 @@ import numpy as np
 import numpy.typing as npt
 
 from acaflow import times
-from acaflow.archive.l0_file import COUNTERS, MAJOR_FRAME
+from acaflow.archive.l0_fits import BLOCK, encode_checksum, ones_sum
+from acaflow.archive.l0_format import (
+    CADENCE_S,
+    COLUMNS,
+    COUNTERS,
+    DEFAULT_WORDS,
+    FRAME_STEP,
+    L0_COLUMNS,
+    MAJOR_FRAME,
+    PACKET_S,
+    L0Column,
+)
 
 __all__ = [
     "BTIMRATE",
-    "HEADER3_COLUMNS",
-    "PACKETS",
-    "PACKET_S",
-    "TIMEDEL_S",
     "encode_l0",
     "l0_files",
     "l0_keywords",
@@ -33,12 +39,6 @@ __all__ = [
     "write_l0_file",
 ]
 
-PACKET_S = 1.025
-"""Nominal time of one image packet, four minor frames (s)."""
-PACKETS = {4: 1, 6: 2, 8: 4}
-"""Packets that carry one image of each size."""
-TIMEDEL_S = {4: 1.025, 6: 2.05, 8: 4.1}
-"""Nominal time between images of one size (s)."""
 BTIMRATE = 0.256250015400369
 """Seconds per VCDU count: the flight clock of September 2019."""
 LONGEST_GAP_S = 60.0
@@ -47,100 +47,31 @@ LONGEST_GAP_S = 60.0
 Columns = Mapping[str, npt.NDArray[np.generic]]
 """Values of the columns of one slot and image size, one entry per row."""
 
-
-@dataclass(frozen=True)
-class _Column:
-    """A column of the binary table; `sizes` are the image sizes that have it."""
-
-    name: str
-    tform: str
-    comment: str
-    unit: str = ""
-    limits: tuple[int, int] | None = None
-    sizes: tuple[int, ...] = (4, 6, 8)
-
-    @property
-    def is_unsigned(self) -> bool:
-        """16-bit columns without sign are stored with an offset (TZERO)."""
-        return self.tform == "1U"
-
-
-def _header_columns(number: int, sizes: tuple[int, ...]) -> list[_Column]:
-    return [
-        _Column(f"IMGFID{number}", "1B", "image type", limits=(0, 1), sizes=sizes),
-        _Column(f"IMGNUM{number}", "1B", "image number (slot)", limits=(0, 7), sizes=sizes),
-        _Column(f"IMGFUNC{number}", "1B", "image function", limits=(0, 3), sizes=sizes),
-    ]
-
-
-_TYPE_COLUMNS = [
-    _Column("PIXTLM", "4A", "pixel telemetry type"),
-    _Column("BGDTYP", "4A", "background type"),
-]
-HEADER3_COLUMNS = [f"HD3TLM{kind}{word}" for kind in (6, 7) for word in range(2, 8)]
-_COLUMNS = [
-    _Column("TIME", "1D", "middle of integration", "s"),
-    _Column("QUALITY", "1J", "0 good, 1 bad"),
-    _Column("MJF", "1J", "major frame counter", limits=(0, 131071)),
-    _Column("MNF", "1J", "minor frame counter"),
-    _Column("END_INTEG_TIME", "1D", "end of integration", "s"),
-    _Column("INTEG", "1E", "integration time", "s"),
-    *_TYPE_COLUMNS,
-    _Column("GLBSTAT", "1B", "global status", limits=(0, 255)),
-    _Column("COMMCNT", "1B", "command count", limits=(0, 63)),
-    _Column("COMMPROG", "1B", "command progress", limits=(0, 63)),
-    *_header_columns(1, (4, 6, 8)),
-    _Column("IMGSTAT", "1B", "image status", limits=(0, 255)),
-    _Column("IMGROW0", "1I", "row of lower left pixel", limits=(-511, 512)),
-    _Column("IMGCOL0", "1I", "column of lower left pixel", limits=(-511, 512)),
-    _Column("IMGSCALE", "1U", "pixel scale", limits=(0, 1023)),
-    _Column("BGDAVG", "1U", "average background", "DN"),
-    *_header_columns(2, (6, 8)),
-    _Column("BGDRMS", "1U", "background RMS", "DN", sizes=(6, 8)),
-    _Column("TEMPCCD", "1E", "CCD", "K", sizes=(6, 8)),
-    _Column("TEMPHOUS", "1E", "AC housing", "K", sizes=(6, 8)),
-    _Column("TEMPPRIM", "1E", "lens cell", "K", sizes=(6, 8)),
-    _Column("TEMPSEC", "1E", "secondary mirror", "K", sizes=(6, 8)),
-    _Column("BGDSTAT", "1B", "background pixel status", limits=(0, 255), sizes=(6, 8)),
-    *_header_columns(3, (8,)),
-    *_header_columns(4, (8,)),
-    _Column("IMGRAW", "image", "pixels", "DN"),
-    *(_Column(name, "1B", "header 3 byte", sizes=(8,)) for name in HEADER3_COLUMNS),
-]
-
-_DTYPES = {
-    "1D": ">f8",
-    "1E": ">f4",
-    "1J": ">i4",
-    "1I": ">i2",
-    "1U": ">i2",
-    "1B": "u1",
-    "4A": "S4",
-}
+_UNSIGNED = "1U"
+"""Columns of this format are stored with an offset."""
 _TZERO = 32768
 
 
-def _columns(size: int, values: Mapping[str, npt.ArrayLike]) -> list[_Column]:
+def _columns(size: int, values: Mapping[str, npt.ArrayLike]) -> list[L0Column]:
     return [
         column
-        for column in _COLUMNS
-        if size in column.sizes and (column.name in values or column not in _TYPE_COLUMNS)
+        for column in L0_COLUMNS
+        if size in column.sizes and (column.name in values or column.name not in DEFAULT_WORDS)
     ]
 
 
 def _table(
-    n_rows: int, size: int, columns: list[_Column], values: Mapping[str, npt.ArrayLike]
+    n_rows: int, size: int, columns: list[L0Column], values: Mapping[str, npt.ArrayLike]
 ) -> bytes:
+    shapes = {"IMGRAW": (size, size)}
     dtype = np.dtype(
-        [
-            (c.name, ">f4", (size, size)) if c.name == "IMGRAW" else (c.name, _DTYPES[c.tform])
-            for c in columns
-        ]
+        [(c.name, COLUMNS[c.name].newbyteorder(">"), shapes.get(c.name, ())) for c in columns]
     )
     table = np.zeros(n_rows, dtype)
     for column in columns:
         value = np.asarray(values.get(column.name, 0))
-        table[column.name] = value.astype(np.int64) - _TZERO if column.is_unsigned else value
+        is_unsigned = column.tform == _UNSIGNED
+        table[column.name] = value.astype(np.int64) - _TZERO if is_unsigned else value
     return table.tobytes()
 
 
@@ -170,43 +101,13 @@ def _header(cards: Cards, last: str = "") -> bytes:
 
 
 def _padded(block: bytes, fill: bytes) -> bytes:
-    return block + fill * (-len(block) % 2880)
-
-
-def _sum32(block: bytes, start: int = 0) -> int:
-    """Return the 32-bit ones' complement sum of FITS checksums."""
-    total = start + int(np.frombuffer(block, ">u4").sum(dtype=np.uint64))
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
-_PUNCTUATION = frozenset(b":;<=>?@[\\]^_`")
-
-
-def _encode_checksum(total: int) -> bytes:
-    """Return the CHECKSUM text that brings the sum of an HDU from `total` to minus zero.
-
-    Each byte of the complement becomes four letters or digits that add up to it and stand four
-    places apart (FITS standard 4.0, appendix J).
-    """
-    text = bytearray(16)
-    for place, byte in enumerate((0xFFFFFFFF - total).to_bytes(4, "big")):
-        quarter = byte // 4 + ord("0")
-        letters = [quarter + byte % 4, quarter, quarter, quarter]
-        while _PUNCTUATION.intersection(letters):
-            for low in (0, 2):
-                if _PUNCTUATION.intersection(letters[low : low + 2]):
-                    letters[low] += 1
-                    letters[low + 1] -= 1
-        text[place::4] = bytes(letters)
-    return bytes(text[-1:] + text[:-1])
+    return block + fill * (-len(block) % BLOCK)
 
 
 def _sealed(header: bytes, data_sum: int) -> bytes:
     """Put the CHECKSUM into a header that holds sixteen zeros in its place."""
-    total = _sum32(header, data_sum)
-    return header.replace(b"'" + b"0" * 16 + b"'", b"'" + _encode_checksum(total) + b"'", 1)
+    checksum = encode_checksum(ones_sum(header, data_sum)).encode("ascii")
+    return header.replace(b"'" + b"0" * 16 + b"'", b"'" + checksum + b"'", 1)
 
 
 def _mission_cards() -> Cards:
@@ -243,7 +144,7 @@ def _primary_header(keywords: Mapping[str, Value]) -> bytes:
     return _sealed(_header(cards), 0)
 
 
-def _column_cards(columns: list[_Column], size: int) -> Cards:
+def _column_cards(columns: list[L0Column], size: int) -> Cards:
     cards: Cards = []
     for n, column in enumerate(columns, 1):
         tform = f"{size * size}E" if column.name == "IMGRAW" else column.tform.replace("U", "I")
@@ -255,7 +156,7 @@ def _column_cards(columns: list[_Column], size: int) -> Cards:
         if column.limits:
             cards.append((f"TLMIN{n}", column.limits[0], "smallest value"))
             cards.append((f"TLMAX{n}", column.limits[1], "largest value"))
-        if column.is_unsigned:
+        if column.tform == _UNSIGNED:
             cards.append((f"TZERO{n}", _TZERO, "offset of unsigned integers"))
             cards.append((f"TSCAL{n}", 1, "not scaled"))
     return cards
@@ -267,13 +168,13 @@ _VERSIONS = {"ASCDSVER": "processing system", "TLMVER": "telemetry definition"}
 
 def _table_header(
     size: int,
-    columns: list[_Column],
+    columns: list[L0Column],
     keywords: Mapping[str, Value],
     n_rows: int,
     data: bytes,
 ) -> bytes:
     k = keywords
-    data_sum = _sum32(_padded(data, b"\0"))
+    data_sum = ones_sum(_padded(data, b"\0"))
     cards: Cards = [
         ("XTENSION", "BINTABLE", "binary table"),
         ("BITPIX", 8, "bits per value"),
@@ -407,16 +308,16 @@ def l0_keywords(
     frames = np.asarray(values["MJF"], np.int64) * MAJOR_FRAME + np.asarray(values["MNF"])
     # The header has six decimals, and the file name must agree with the header.
     tstart = round(float(ends[0]) + PACKET_S, 6)
-    tstop = round(float(ends[-1]) + PACKET_S + TIMEDEL_S[size], 6)
+    tstop = round(float(ends[-1]) + PACKET_S + CADENCE_S[size], 6)
     first = int(frames[0])
-    last = (int(frames[-1]) + 4 * PACKETS[size] - 1) % COUNTERS
+    last = (int(frames[-1]) + FRAME_STEP[size] - 1) % COUNTERS
     return {
         "DATE": _iso_utc(tstop + delay_s),
         "DATE-OBS": _iso_tt(tstart),
         "DATE-END": _iso_tt(tstop),
         "TSTART": tstart,
         "TSTOP": tstop,
-        "TIMEDEL": TIMEDEL_S[size],
+        "TIMEDEL": CADENCE_S[size],
         "REVISION": revision,
         "BTIMNULL": round(tstart - BTIMRATE * first, 6),
         "BTIMRATE": BTIMRATE,

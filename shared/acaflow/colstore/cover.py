@@ -81,24 +81,21 @@ def _rows(time: FloatArray, first: float, last: float) -> tuple[int, int]:
 
 def subtract(ranges: Ranges, removed: Iterable[tuple[int, int]]) -> Ranges:
     """Return what is left of row ranges."""
-    for a, b in removed:
-        if a < b:
-            ranges = [
-                part
-                for r0, r1 in ranges
-                for part in ((r0, min(r1, a)), (max(r0, b), r1))
-                if part[0] < part[1]
-            ]
-    return ranges
+    return _without(ranges, [(a, b) for a, b in removed if a < b])
 
 
 def divide(ranges: Ranges, ends: Iterable[int]) -> Ranges:
     """Return row ranges divided before rows."""
-    for row in ends:
+    return _without(ranges, [(row, row) for row in ends])
+
+
+def _without(ranges: Ranges, removed: Iterable[tuple[int, int]]) -> Ranges:
+    """Return what lies before and behind each removed range, which may be empty."""
+    for a, b in removed:
         ranges = [
             part
-            for a, b in ranges
-            for part in ((a, min(b, max(a, row))), (max(a, min(b, row)), b))
+            for r0, r1 in ranges
+            for part in ((r0, min(r1, a)), (max(r0, b), r1))
             if part[0] < part[1]
         ]
     return ranges

@@ -33,7 +33,7 @@ import numpy as np
 from acaflow.colstore import axis
 from acaflow.colstore.records import TIME, Array, SourceRange
 
-__all__ = ["FORMAT", "RESIDUAL", "Codec", "Image", "Place", "Spec", "build"]
+__all__ = ["FORMAT", "RESIDUAL", "TABLES", "Codec", "Image", "Place", "Spec", "build"]
 
 Codec = Literal["zstd", "lz4"]
 
@@ -49,8 +49,8 @@ RESIDUAL = "'residual"
 LEVELS = {"zstd": 1, "lz4": 5}
 """Compression level of each codec."""
 
-_tables = threading.Lock()
-"""PyTables is not safe in threads."""
+TABLES = threading.Lock()
+"""To be held by whoever uses PyTables, which is not safe in threads."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def build(
 
     columns: dict[str, dict[str, Any]] = {}
     with (
-        _tables,
+        TABLES,
         tables.open_file(
             "segment.h5",
             "w",

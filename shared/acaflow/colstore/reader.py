@@ -53,8 +53,6 @@ class Reader:
         self._known: tuple[object, Manifest] = (None, Manifest(self.mode))
         self._heads: dict[str, tuple[File, Head]] = {}
 
-    close = reset
-
     def repeat(self, work: Callable[[], Result]) -> Result:
         """Return what `work` gives; again, at most 5 times, if a segment is gone meanwhile.
 

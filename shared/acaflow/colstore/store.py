@@ -91,17 +91,10 @@ class Store(Appender):
                 if everything:
                     runs = _by_schema(current)
                     return sum(self._merge(run, wanted, limit) for run in runs)
-                due = self._due(current)
+                due = merging.plan(current.pieces, current.files, self.fanin, limit)
                 if due is None:
                     return replaced
                 replaced += self._merge(due[0], wanted, due[1])
-
-    def is_fragmented(self) -> bool:
-        """Tell whether `merge` would find something due."""
-        return self._due(self._manifest()) is not None
-
-    def _due(self, current: Manifest) -> tuple[list[Piece], int] | None:
-        return merging.plan(current.pieces, current.files, self.fanin, self._limit(current))
 
     def _limit(self, current: Manifest) -> int:
         widest_row = max((file.row_bytes for file in current.files.values()), default=1)

@@ -20,17 +20,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from acaflow.archive.l0_write import (
-    BTIMRATE,
+from acaflow.archive.l0_format import (
+    CADENCE_S,
+    COUNTERS,
+    FRAME_STEP,
     HEADER3_COLUMNS,
+    IMGSIZES,
+    KELVIN,
     PACKET_S,
-    PACKETS,
-    TIMEDEL_S,
-    Value,
-    l0_keywords,
-    l0_name,
-    write_l0_file,
 )
+from acaflow.archive.l0_write import BTIMRATE, Value, l0_keywords, l0_name, write_l0_file
 from acaflow.errors import InputError
 from acaflow.simulate.header3 import header3_bytes, header3_truth
 
@@ -58,8 +57,6 @@ CYCLE_COUNTS = 16
 """VCDU counts in one cycle, the time of an 8x8 image."""
 CYCLE_PHASE = 12
 """VCDU count of cycle zero; flight files of 2019 have this phase too."""
-COUNTER_RANGE = 1 << 24
-"""The spacecraft counter wraps here (49.76 days)."""
 
 INTEG_UNIT_S = 0.016
 """Telemetry unit of the integration time (s)."""
@@ -227,7 +224,7 @@ class L0Scenario:
     def __post_init__(self) -> None:
         if not _cycle_at(self.tstart) < _cycle_at(self.tstop):
             raise InputError(f"no 4.1 s cycle begins between {self.tstart} and {self.tstop}")
-        if self.file_s < TIMEDEL_S[8]:
+        if self.file_s < CADENCE_S[8]:
             raise InputError(f"file_s {self.file_s} is less than one 8x8 image, 4.1 s")
         if len(self.targets) != 8:
             raise InputError(f"{len(self.targets)} targets given; expected 8, one per slot")
@@ -235,7 +232,7 @@ class L0Scenario:
             if slot not in range(8):
                 raise InputError(f"slot {slot} does not exist; expected 0 to 7")
         for readout in (one for readouts in self.plan.values() for one in readouts):
-            if readout.size not in PACKETS or readout.func not in range(4):
+            if readout.size not in IMGSIZES or readout.func not in range(4):
                 raise InputError(f"{readout} does not exist; size is 4, 6 or 8, func 0 to 3")
         for revision in (self.revision, *(reissue.revision for reissue in self.reissues)):
             if revision not in range(1000):
@@ -313,7 +310,7 @@ class _File:
     def counts(self) -> IntArray:
         """Extended VCDU count of each image, lost ones included."""
         first, stop = (c * CYCLE_COUNTS + CYCLE_PHASE for c in (self.first, self.stop))
-        return np.arange(first, stop, 4 * PACKETS[self.size])
+        return np.arange(first, stop, FRAME_STEP[self.size])
 
     def is_mode_last(self, count: IntArray) -> BoolArray:
         """Tell which image is the last before a change of image size."""
@@ -333,7 +330,7 @@ def _slot_files(scenario: L0Scenario, slot: int) -> Iterator[_File]:
     """Cut the span of a slot where the size changes and where a file is full."""
     first, stop = _cycle_at(scenario.tstart), _cycle_at(scenario.tstop)
     # Rounded up, so that a span of n times `file_s` never needs one file more than n.
-    per_file = math.ceil(scenario.file_s / TIMEDEL_S[8])
+    per_file = math.ceil(scenario.file_s / CADENCE_S[8])
     sizes: dict[int, int] = {}
     size = 0
     for cycle, readout in _readouts(scenario, slot).items():
@@ -491,7 +488,7 @@ def _compute_rows(scenario: L0Scenario, file: _File) -> SlotTruth:
     size, target = file.size, scenario.targets[file.slot]
     count = file.counts
     packet_time = _packet_time(count)
-    received = ~_inside(packet_time, scenario.gaps, TIMEDEL_S[size])
+    received = ~_inside(packet_time, scenario.gaps, CADENCE_S[size])
     noise = _noise(scenario.seed, file, len(count))[received]
     count, packet_time = count[received], packet_time[received]
     end_integ_time = packet_time - PACKET_S
@@ -557,7 +554,7 @@ def _noise(seed: int, file: _File, n_rows: int) -> FloatArray:
     Every packet carries sixteen pixels at any image size, and draws sixteen numbers at its own
     place of the slot's stream; hence Box-Muller, which uses a fixed number of them.
     """
-    n_packets = n_rows * PACKETS[file.size]
+    n_packets = n_rows * FRAME_STEP[file.size] // 4
     stream = np.random.PCG64(np.random.SeedSequence([seed, file.slot]))
     stream.advance(file.first * CYCLE_COUNTS // 4 * 16 % (1 << 128))
     uniform = np.random.Generator(stream).random((n_packets, 16))
@@ -589,7 +586,7 @@ def _expose(
 def _values(scenario: L0Scenario, file: _File, rows: SlotTruth) -> dict[str, npt.ArrayLike]:
     """Return the values of the columns; a column that is not here is zero in all rows."""
     size = file.size
-    count = rows.vcdu % COUNTER_RANGE
+    count = rows.vcdu % COUNTERS
     is_null = rows.func == Func.NULL
     bgd_rms = np.sqrt(rows.bgd_dn * GAIN + READ_NOISE_E**2) / GAIN
     pixels = rows.raw10[:, :size, :size]
@@ -639,7 +636,7 @@ def _is_commanded(scenario: L0Scenario, count: IntArray) -> BoolArray:
 
 def _temperature(t_degc: FloatArray) -> FloatArray:
     """Return kelvin as telemetered, in steps of 0.4 K."""
-    return np.rint(t_degc / 0.4) * 0.4 + 273.15
+    return np.rint(t_degc / 0.4) * 0.4 + KELVIN
 
 
 def _keywords(file: _File, values: Mapping[str, npt.ArrayLike]) -> dict[str, Value]:

@@ -21,7 +21,6 @@ from acaflow.archive.aca_packets import (
     CHAINS,
     FRAMES_PER_PACKET,
     INTEG_UNIT_S,
-    KELVIN_0,
     KELVIN_STEP,
     NO_IMAGE,
     PACKET_FIELDS,
@@ -30,13 +29,18 @@ from acaflow.archive.aca_packets import (
     RECORD,
     SLOTS,
     SUBPACKET,
-    TEMPERATURES,
     encode_packets,
     pixel_places,
 )
-from acaflow.archive.l0_file import COUNTERS, MAJOR_FRAME
 from acaflow.archive.l0_fits import ImageTable, inflate, read_table
-from acaflow.archive.l0_write import HEADER3_COLUMNS, PACKET_S
+from acaflow.archive.l0_format import (
+    COUNTERS,
+    HEADER3_COLUMNS,
+    KELVIN,
+    MAJOR_FRAME,
+    PACKET_S,
+    TEMPERATURES,
+)
 from acaflow.errors import InputError
 from acaflow.simulate.aca_l0 import L0Scenario, simulate_l0
 
@@ -225,7 +229,7 @@ def _fill(packets: Records, table: ImageTable, first: npt.NDArray[np.int64]) -> 
             for name in ("BGDRMS", "BGDSTAT"):
                 part[name] = get(name)
             for name in TEMPERATURES:
-                part[name] = np.rint((get(name).astype(np.float64) - KELVIN_0) / KELVIN_STEP)
+                part[name] = np.rint((get(name).astype(np.float64) - KELVIN) / KELVIN_STEP)
         else:
             for byte, name in enumerate(HEADER3_COLUMNS[6 * step - 12 : 6 * step - 6]):
                 part[f"DIAGNOSTIC{byte}"] = get(name)

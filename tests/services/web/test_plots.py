@@ -119,10 +119,23 @@ def test_a_stack_has_axes_gaps_last_values_shades_and_the_chosen_time():
     assert drawn.count('<rect class="span" x="84.0" y="22" width="283.0" height="72"/>') == 1
     assert '<path class="now" d="M650.0 22V202"/>' in drawn
     words = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
-    assert words[:7] == ["DAC", "0", "20", "40", "60", "80", "80"]
-    assert "no samples in this span" in words and "reacquire" in words
+    assert words[:8] == ["reacquire", "DAC", "0", "20", "40", "60", "80", "80"]
+    assert "no samples in this span" in words
     assert words[-1] == "2019:272, UTC"
     assert 'role="img" aria-label="DAC rises"' in drawn
+
+
+@pytest.mark.parametrize(("begin", "top"), [(0, 38), (2460, 22)])
+def test_what_a_shade_says_stands_above_the_lines_and_beside_the_title(begin, top):
+    line = decimate([START, START + 4920], [1.0, 2.0], START, START + 4920)
+    marks = Marks([Shade(START + begin, START + begin + 410, "search")])
+    panel = Panel("CCD temperature TEMPCCD, °C", line)
+    drawn = str(stack([panel], START, START + 4920, "", marks))
+    # 1132 units of 4920 s; a shade of 410 s is 94 wide, and the title ends at about 275.
+    middle = 84 + 1132 * (begin + 205) / 4920
+    assert f'<text class="m" x="{middle:.1f}" y="15">search</text>' in drawn
+    assert f'<text class="t" x="84" y="{top - 7}">CCD' in drawn
+    assert f'y="{top}" width="94.3" height="72"/>' in drawn
 
 
 # --- Pictures

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HALF", "QUADRANTS", "SIZE", "cut", "per_quadrant", "place"]
+__all__ = ["HALF", "QUADRANTS", "SIZE", "cut", "per_quadrant", "place", "quadrant_of"]
 
 SIZE = 1024
 """Rows and columns of the CCD."""
@@ -63,6 +63,11 @@ def cut(image: npt.NDArray[Any], colneg: npt.ArrayLike, row: npt.ArrayLike) -> n
     """
     rows, negative = np.asarray(row) + HALF, np.asarray(colneg) == 1
     return np.where(negative[:, None], image[rows, :HALF], image[rows, : HALF - 1 : -1])
+
+
+def quadrant_of(row: int, col: int) -> str:
+    """Return the quadrant of a CCD row and column."""
+    return "ABCD"[2 * (row >= 0) + (col < 0)]
 
 
 def per_quadrant(values: dict[str, float]) -> npt.NDArray[np.float32]:

@@ -34,6 +34,7 @@ __all__ = [
     "Master",
     "combine",
     "combine_frames",
+    "is_measured",
 ]
 
 FloatArray = npt.NDArray[np.float32]
@@ -67,6 +68,15 @@ class MaskBit(IntFlag):
 
 # Plain integers: numpy would widen an int16 mask that meets a member of an enumeration.
 MISSING, FEW, SATURATED, SCATTER, WARM, HOT, COSMIC, LOW, FILLED = map(int, MaskBit)
+
+
+def is_measured(image: npt.NDArray[Any], mask: npt.NDArray[Any] | None = None) -> BoolArray:
+    """Tell which pixels were measured: not NaN, nor missing or filled in by the mask."""
+    measured: BoolArray = np.isfinite(image)
+    if mask is not None:
+        measured &= (mask & (MISSING | FILLED)) == 0
+    return measured
+
 
 GAIN = 5.0
 """Nominal gain (e-/DN)."""

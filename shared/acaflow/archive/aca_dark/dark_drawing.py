@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from acaflow.archive.aca_dark.dark_text import number, short
+from acaflow.archive.aca_dark.dark_text import number, power_of_ten, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,9 +163,7 @@ def use_decades(axis: Any) -> None:
 
 def _power(value: float) -> str:
     exponent = round(np.log10(value))
-    if -3 <= exponent <= 2:
-        return f"{value:g}"
-    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{value:g}" if -3 <= exponent <= 2 else power_of_ten(exponent)
 
 
 def name_lines(axes: Axes, names: Sequence[str]) -> None:

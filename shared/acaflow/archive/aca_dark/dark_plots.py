@@ -6,7 +6,7 @@ hold every pixel of the CCD as one pixel of the file, row up, column right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from acaflow.archive.aca_dark.ccd import HALF, QUADRANTS
-from acaflow.archive.aca_dark.combine import FILLED, MISSING
+from acaflow.archive.aca_dark.combine import is_measured
+from acaflow.archive.aca_dark.dark_counts import (
+    HIGHEST,
+    Counts,
+    compute_counts,
+    compute_joint_counts,
+)
 from acaflow.archive.aca_dark.dark_drawing import (
     BLANK,
     DASHES,
@@ -53,21 +59,12 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class _Counted:
-    """Pixels of an image by whole quanta: `counts[k - LOWEST]` about k of them."""
-
-    label: str
-    quantum: float
-    counts: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class _Inputs:
-    """A calibration, the one before, and the histograms of these and the first, in this order."""
+    """A calibration, the one before, and the counts of these and the first by their names."""
 
     this: Calibration
     previous: Calibration | None
-    counted: Sequence[_Counted]
+    counted: Mapping[str, Counts]
 
 
 def write_plots(
@@ -98,7 +95,8 @@ def write_plots(
     """
     compared = [item for item in (calibration, previous, first) if item is not None]
     known = {dark_id_of(item.properties): item for item in reversed(compared)}
-    inputs = _Inputs(calibration, previous, [_count(item) for item in reversed(known.values())])
+    counted = {_label(item): compute_counts(item) for item in reversed(known.values())}
+    inputs = _Inputs(calibration, previous, counted)
     with drawing():
         return {name: save(draw(inputs), folder / name) for name, draw in _DRAW.items()}
 
@@ -107,62 +105,29 @@ def _stats(calibration: Calibration) -> dict[str, Any]:
     return calibration.properties.get("stats") or {}
 
 
-def _quantum(calibration: Calibration) -> float:
-    """Return the step of the image's values where the number of samples is odd (e-/s), or 1."""
-    quantum = _stats(calibration).get("quantum")
-    if quantum:
-        return float(quantum)
-    integ, gains = (calibration.properties.get(key) for key in ("integ", "gain"))
-    if integ and gains and len({*gains.values()}) == 1:
-        return float(gains["A"] / (integ[1] - integ[0]))
-    return 1.0
-
-
 def _label(calibration: Calibration) -> str:
     identity, t_ccd = dark_id_of(calibration.properties), calibration.properties.get("ccd_temp")
     name = f"{identity[:4]}:{identity[4:]}"
     return name if t_ccd is None else f"{name}, {number(t_ccd, 1)} °C"
 
 
-def _good(calibration: Calibration) -> npt.NDArray[np.bool_]:
-    """Tell which pixels were measured."""
-    good = np.isfinite(calibration.image)
-    if calibration.mask is not None:
-        good &= (calibration.mask & (MISSING | FILLED)) == 0
-    return good
-
-
 # --- Histograms ----------------------------------------------------------------------------------
 
-LOWEST, HIGHEST = -1000, 20_000
-"""Quanta that are counted; pixels beyond count as these."""
 THRESHOLDS = (100, 200, 2000, 3000)
 """From which the statistics count (e-/s)."""
 
 
-def _count(calibration: Calibration) -> _Counted:
-    quantum = _quantum(calibration)
-    values = calibration.image[_good(calibration)] * np.float32(2 / quantum)
-    index = np.rint(values).clip(2 * LOWEST, 2 * HIGHEST).astype(np.int32)
-    halves = np.bincount(index - 2 * LOWEST, minlength=2 * (HIGHEST - LOWEST) + 1)
-    # The median of an even number of samples may lie between two quanta: each gets half of it.
-    counts, between = halves[::2].astype(np.float64), halves[1::2] / 2
-    counts[:-1] += between
-    counts[1:] += between
-    return _Counted(_label(calibration), quantum, counts)
-
-
 def _draw_lines(
     axes: Axes,
-    counted: Sequence[_Counted],
-    line: Callable[[_Counted], tuple[FloatArray, FloatArray]],
+    counted: Mapping[str, Counts],
+    line: Callable[[Counts], tuple[FloatArray, FloatArray]],
 ) -> None:
     """Draw a line of each calibration, this one on top, and name them."""
-    for item, colour, dash in reversed([*zip(counted, SERIES, DASHES, strict=False)]):
+    for item, colour, dash in reversed([*zip(counted.values(), SERIES, DASHES, strict=False)]):
         x, y = line(item)
         some = (y > 0) | (axes.get_yscale() == "linear")  # a logarithm has no zero
         axes.plot(x[some], y[some], color=colour, linestyle=dash)
-    name_lines(axes, [item.label for item in counted])
+    name_lines(axes, [*counted])
 
 
 def _mark(axes: Axes, value: float, text: str, side: str) -> None:
@@ -190,15 +155,7 @@ def _draw_hist_diff(inputs: _Inputs) -> Image:
     axes = add_axes(add_figure(640, 320), "dark current, e⁻/s", "pixels per e⁻/s")
     use_decades(axes.xaxis)
     use_decades(axes.yaxis)
-    # One quantum a bin where a step of 0.02 dex is less, else as many whole quanta as fit.
-    edges = np.unique(np.rint(10 ** np.arange(0, np.log10(HIGHEST), 0.02))).astype(np.int64)
-    widths, centers = np.diff(edges), np.sqrt(edges[:-1] * (edges[1:] - 1.0))
-
-    def density(item: _Counted) -> tuple[FloatArray, FloatArray]:
-        counts = np.add.reduceat(item.counts, edges - LOWEST)[:-1]
-        return centers * item.quantum, counts / (widths * item.quantum)
-
-    _draw_lines(axes, inputs.counted, density)
+    _draw_lines(axes, inputs.counted, lambda item: item.density(0.02))
     axes.set_xlim(1, HIGHEST)
     axes.set_ylim(1e-3, 3e5)
     _mark_thresholds(axes)
@@ -207,10 +164,10 @@ def _draw_hist_diff(inputs: _Inputs) -> Image:
 
 def _draw_hist_zero(inputs: _Inputs) -> Image:
     axes = add_axes(add_figure(640, 320), "dark current, e⁻/s", "thousand pixels per e⁻/s")
-    index = np.arange(-25, 75)
 
-    def density(item: _Counted) -> tuple[FloatArray, FloatArray]:
-        return index * item.quantum, item.counts[index - LOWEST] / (1000 * item.quantum)
+    def density(item: Counts) -> tuple[FloatArray, FloatArray]:
+        values, pixels = item.at(np.arange(-25, 75))
+        return values, pixels / 1000
 
     _draw_lines(axes, inputs.counted, density)
     axes.set_xlim(-20, 60)
@@ -225,12 +182,8 @@ def _draw_hist_cum(inputs: _Inputs) -> Image:
     axes = add_axes(add_figure(640, 320), "threshold, e⁻/s", "pixels above threshold")
     use_decades(axes.xaxis)
     use_decades(axes.yaxis)
-    index = np.unique(np.geomspace(1, HIGHEST, 500).astype(np.int64))
-
-    def above(item: _Counted) -> tuple[FloatArray, FloatArray]:
-        return (index - 0.5) * item.quantum, item.counts[::-1].cumsum()[::-1][index - LOWEST]
-
-    _draw_lines(axes, inputs.counted, above)
+    quanta = np.unique(np.geomspace(1, HIGHEST, 500).astype(np.int64))
+    _draw_lines(axes, inputs.counted, lambda item: item.above(quanta))
     axes.set_xlim(10, HIGHEST)
     axes.set_ylim(0.7, 5e6)
     _mark_thresholds(axes)
@@ -273,8 +226,12 @@ def _draw_ccd(values: FloatArray, good: npt.NDArray[np.bool_], scale: Stretch) -
     return finish_map(figure, index)
 
 
+def _measured(calibration: Calibration) -> npt.NDArray[np.bool_]:
+    return is_measured(calibration.image, calibration.mask)
+
+
 def _draw_dark_map(inputs: _Inputs) -> Image:
-    return _draw_ccd(inputs.this.image, _good(inputs.this), DARK)
+    return _draw_ccd(inputs.this.image, _measured(inputs.this), DARK)
 
 
 def _draw_sigma_map(inputs: _Inputs) -> Image | str:
@@ -299,7 +256,8 @@ def _draw_diff_map(inputs: _Inputs) -> Image | str:
     if isinstance(scale, str) or inputs.previous is None:
         return str(scale)
     difference = inputs.this.image - inputs.previous.image * np.float32(scale)
-    return _draw_ccd(difference, _good(inputs.this) & _good(inputs.previous), DIFFERENCE)
+    good = _measured(inputs.this) & _measured(inputs.previous)
+    return _draw_ccd(difference, good, DIFFERENCE)
 
 
 CELL = 3
@@ -312,19 +270,7 @@ def _draw_scatter_prev(inputs: _Inputs) -> Image | str:
     scale = _scale_of_previous(inputs)
     if isinstance(scale, str) or inputs.previous is None:
         return str(scale)
-    size = MAP_SIZE // CELL
-    good = _good(inputs.this) & _good(inputs.previous)
-    random = np.random.default_rng(0)
-
-    def cells(calibration: Calibration, scale: float) -> npt.NDArray[np.intp]:
-        # Values in steps of a quantum would show as stripes, so each is spread over its step.
-        values = calibration.image[good]
-        values += np.float32(_quantum(calibration)) * (random.random(values.size, np.float32) - 0.5)
-        places: FloatArray = VALUES.place(values * np.float32(scale))
-        return (places * (size - 1)).astype(np.intp)
-
-    x, y = cells(inputs.previous, scale), cells(inputs.this, 1.0)
-    counts = np.bincount(y * size + x, minlength=size**2).reshape(size, size)
+    counts = compute_joint_counts(inputs.this, inputs.previous, scale, VALUES, MAP_SIZE // CELL)
     index = np.where(counts > 0, DENSITY.colour(counts.clip(1)), np.uint8(BLANK))
     content = index.repeat(CELL, axis=0).repeat(CELL, axis=1)
     diagonal = np.arange(MAP_SIZE)

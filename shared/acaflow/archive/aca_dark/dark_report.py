@@ -24,7 +24,7 @@ from acaflow.archive.aca_dark.dark_text import (
     write_cell,
     write_fact,
 )
-from acaflow.archive.aca_dark.dark_trend import TREND_PLOTS, history_rows, write_trend
+from acaflow.archive.aca_dark.dark_trend import LISTED, TREND_PLOTS, history_rows, write_trend
 from acaflow.archive.aca_dark.zodi import ZODI_E_PER_S
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def write_index(
         report = f"{row['report']}/{INDEX}" if row["report"] else None
         row["link"] = (links or {}).get(row["id"], report)
         row["date"] = f"{row['id'][:4]}:{row['id'][4:]}"
-    keys = [*(column.key for column in _INDEX), "link"]
+    keys = [*(column.key for column in LISTED), "link"]
     listed = [{key: row[key] for key in keys} for row in rows]
     write_json(folder / INDEX_JSON, {"calibrations": listed})
     (folder / INDEX).write_text(_index(listed, reasons), encoding="utf-8")
@@ -357,16 +357,6 @@ def _left_out(reasons: Mapping[str, str]) -> str:
 
 # --- The list ------------------------------------------------------------------------------------
 
-_INDEX = (
-    Column("id", "Calibration", kind="calibration"),
-    Column("date", "Date", kind="text"),
-    Column("t_ccd", "T_CCD", "°C", 2),
-    Column("peak", "Peak", "e⁻/s", 1),
-    Column("n100", "N > 100"),
-    Column("n100_scaled", "N > 100", "at −15 °C"),
-    Column("quality", "Quality", kind="level"),
-)
-
 
 def _index(rows: Sequence[Mapping[str, Any]], reasons: Mapping[str, str]) -> str:
     head = '<div class="head"><h1>Dark calibrations</h1></div>'
@@ -381,7 +371,7 @@ def _index(rows: Sequence[Mapping[str, Any]], reasons: Mapping[str, str]) -> str
         "Dark calibrations",
         head,
         f'<p class="sub">{said}</p>',
-        _table("Dark calibrations", _INDEX, rows, links),
+        _table("Dark calibrations", LISTED, rows, links),
         _cols(*_figures(TREND_PLOTS, reasons)),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acaflow.archive.aca_dark.ccd import QUADRANTS, SIZE
-from acaflow.archive.aca_dark.combine import FILLED, MISSING
+from acaflow.archive.aca_dark.combine import is_measured
 from acaflow.errors import InputError
 
 __all__ = ["PERCENTILES", "THRESHOLDS", "compute_stats"]
@@ -69,9 +69,7 @@ def compute_stats(
     """
     if quadrants and image.shape != (SIZE, SIZE):
         raise InputError(f"an image of shape {image.shape} has no quadrants; expected 1024 x 1024")
-    valid = np.isfinite(image)
-    if mask is not None:
-        valid &= (mask & (MISSING | FILLED)) == 0
+    valid = is_measured(image, mask)
     stats = _describe(image[valid], quantum)
     if quadrants:
         stats["quadrants"] = {}

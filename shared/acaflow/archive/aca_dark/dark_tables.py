@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from acaflow import times
-from acaflow.archive.aca_dark.ccd import HALF
-from acaflow.archive.aca_dark.combine import FILLED, HOT_RATE, MISSING
-from acaflow.archive.aca_dark.dark_stats import PERCENTILES, THRESHOLDS
+from acaflow.archive.aca_dark.ccd import HALF, quadrant_of
+from acaflow.archive.aca_dark.combine import HOT_RATE, is_measured
+from acaflow.archive.aca_dark.dark_stats import PERCENTILES
 from acaflow.archive.aca_dark.dark_text import Column, dark_id_of
-from acaflow.archive.aca_dark.dark_trend import MISSION, history_rows
+from acaflow.archive.aca_dark.dark_trend import COUNTS, LEVELS, MISSION, history_rows
 
 if TYPE_CHECKING:
     from acaflow.archive.aca_dark.dark_files import Calibration
@@ -58,11 +58,6 @@ SETPOINTS = (
 None: the CCD is as cold as it gets. That it began in mid-2011 is inferred (dark-cal E10).
 """
 
-_LEVELS = (
-    Column("mean", "Mean", "e⁻/s", 1),
-    Column("median", "Median", "e⁻/s", 1),
-    Column("peak", "Peak", "e⁻/s", 1),
-)
 _SUMMARY = ("id", "t_ccd", "mean", "median", "peak", "mean_near_peak", "n100", "n200", "n2000")
 TABLES: dict[str, tuple[Column, ...]] = {
     "summary": tuple(
@@ -71,16 +66,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "mission": MISSION,
     "statistics": (
         Column("name", "Image", kind="text"),
-        *_LEVELS,
-        Column("mean_near_peak", "Mean near peak", "e⁻/s", 1),
-        *(Column(f"n{limit}", f"N > {limit}") for limit in THRESHOLDS),
+        *LEVELS,
+        *COUNTS,
         Column("negative_fraction", "Below 0", "%", 2),
     ),
     "percentiles": (
         Column("name", "Image", kind="text"),
         *(Column(f"p{share}", f"{share} %", "e⁻/s", 1) for share in PERCENTILES),
     ),
-    "quadrants": (Column("name", "Quadrant", kind="text"), *_LEVELS, Column("n100", "N > 100")),
+    "quadrants": (Column("name", "Quadrant", kind="text"), *LEVELS[:3], Column("n100", "N > 100")),
     "setpoints": (
         Column("since", "Since", kind="text"),
         Column("setpoint", "Setpoint", "°C"),
@@ -318,10 +312,8 @@ def _hot_pixels(calibration: Calibration, previous: Calibration | None) -> dict[
 
 def _measured(calibration: Calibration) -> npt.NDArray[np.floating[Any]]:
     """Return the image, NaN where nothing was measured."""
-    if calibration.mask is None:
-        return calibration.image
-    missing = (calibration.mask & (MISSING | FILLED)) > 0
-    return np.where(missing, np.float32(np.nan), calibration.image)
+    measured = is_measured(calibration.image, calibration.mask)
+    return np.where(measured, calibration.image, np.float32(np.nan))
 
 
 def _pixels(
@@ -338,7 +330,7 @@ def _pixels(
         {
             "row": int(i) - HALF,
             "column": int(j) - HALF,
-            "quadrant": ("BA", "DC")[i // HALF][j // HALF],
+            "quadrant": quadrant_of(int(i) - HALF, int(j) - HALF),
             "value": float(now[i, j]),
             "previous": float(before[i, j]) if np.isfinite(before[i, j]) else None,
             "sigma": None if sigma is None or not np.isfinite(sigma[i, j]) else float(sigma[i, j]),

@@ -1,4 +1,4 @@
-"""How the pages of the dark calibration write numbers: one place for report, index, plots, web.
+"""How pages write numbers, and the tables of dark calibrations: for report, index, plots, web.
 
 A table is a list of rows (dicts of plain values) and a tuple of `Column`, which says how a value
 of a row is written.
@@ -13,11 +13,14 @@ from typing import Any, Literal
 
 __all__ = [
     "DASH",
+    "MINUS",
+    "THIN",
     "Column",
     "count_of",
     "dark_id_of",
     "number",
     "percent",
+    "power_of_ten",
     "short",
     "write_cell",
     "write_fact",
@@ -74,6 +77,17 @@ def number(value: float | None, decimals: int = 0, *, signed: bool = False) -> s
 def short(value: float) -> str:
     """Return a number with as few digits as it has, at most six."""
     return f"{value:,g}".replace(",", THIN).replace("-", MINUS)
+
+
+def power_of_ten(exponent: int) -> str:
+    """Return a power of ten.
+
+    Examples
+    --------
+    >>> power_of_ten(-3)
+    '10⁻³'
+    """
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def percent(value: float | None) -> str:

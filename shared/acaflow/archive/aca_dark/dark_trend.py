@@ -39,24 +39,51 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-__all__ = ["MISSION", "TREND_PLOTS", "history_rows", "write_trend"]
+__all__ = [
+    "COUNTS",
+    "LEVELS",
+    "LISTED",
+    "MISSION",
+    "TREND_PLOTS",
+    "WARM",
+    "get_year",
+    "history_rows",
+    "write_trend",
+]
 
 Row = Mapping[str, Any]
 
-MISSION = (
-    Column("id", "Calibration", kind="calibration"),
-    Column("t_ccd", "T_CCD", "°C", 2),
+LEVELS = (
     Column("mean", "Mean", "e⁻/s", 1),
     Column("median", "Median", "e⁻/s", 1),
     Column("peak", "Peak", "e⁻/s", 1),
     Column("mean_near_peak", "Mean near peak", "e⁻/s", 1),
-    *(Column(f"n{limit}", f"N > {limit}") for limit in THRESHOLDS),
+)
+COUNTS = tuple(Column(f"n{limit}", f"N > {limit}") for limit in THRESHOLDS)
+"""Columns of statistics: levels, pixels above thresholds."""
+MISSION = (
+    Column("id", "Calibration", kind="calibration"),
+    Column("t_ccd", "T_CCD", "°C", 2),
+    *LEVELS,
+    *COUNTS,
     Column("warm", "Warm", "%", 2),
     Column("warm_scaled", "Warm", "at −15 °C, %", 2),
     Column("zodib", "Zodiacal light", "S10"),
     Column("quality", "Quality", kind="level"),
 )
 """Columns of a table of calibrations."""
+LISTED = (
+    Column("id", "Calibration", kind="calibration"),
+    Column("date", "Date", kind="text"),
+    Column("t_ccd", "T_CCD", "°C", 2),
+    Column("peak", "Peak", "e⁻/s", 1),
+    Column("n100", "N > 100"),
+    Column("n100_scaled", "N > 100", "at −15 °C"),
+    Column("quality", "Quality", kind="level"),
+)
+"""Columns of the list of all; `date` is YYYY:DOY."""
+WARM = {"warm": "as measured", "warm_scaled": "scaled to −15 °C"}
+"""Columns of the rows that a plot of warm pixels shows, and what it calls them."""
 
 
 def history_rows(history: Iterable[Row]) -> list[dict[str, Any]]:
@@ -78,12 +105,11 @@ def history_rows(history: Iterable[Row]) -> list[dict[str, Any]]:
 
 def _row(properties: Row) -> dict[str, Any]:
     stats = properties.get("stats") or {}
-    names = ("mean", "median", "peak", "mean_near_peak", *(f"n{limit}" for limit in THRESHOLDS))
     n100, n100_scaled = stats.get("n100"), (stats.get("scaled") or {}).get("n100")
     return {
         "id": dark_id_of(properties),
         "t_ccd": properties.get("ccd_temp"),
-        **{name: stats.get(name) for name in names},
+        **{column.key: stats.get(column.key) for column in (*LEVELS, *COUNTS)},
         "n100_scaled": n100_scaled,
         "warm": _share(n100),
         "warm_scaled": _share(n100_scaled),
@@ -128,12 +154,13 @@ def _known(rows: Sequence[Row], x: str, y: str) -> tuple[list[Any], list[Any]]:
     """Return two columns where both have values; the year for an `x` of 'id'."""
     pairs = [(row[x], row[y]) for row in rows if row[x] is not None and row[y] is not None]
     if x == "id":
-        pairs = [(_year(identity), value) for identity, value in pairs]
+        pairs = [(get_year(identity), value) for identity, value in pairs]
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
-def _year(identity: str) -> float:
-    return float(times.convert(f"{identity[:4]}:{identity[4:]}", "frac_year"))
+def get_year(dark_id: str) -> float:
+    """Return the day of an id as a year with its fraction."""
+    return float(times.convert(f"{dark_id[:4]}:{dark_id[4:]}", "frac_year"))
 
 
 def _draw_over_years(axes: Axes, rows: Sequence[Row], lines: Mapping[str, str]) -> bool:
@@ -164,8 +191,7 @@ NO_STATS = "No calibration has statistics yet."
 
 def _draw_warm_frac(rows: Sequence[Row]) -> Image | str:
     axes = add_axes(add_figure(640, 320), "", "pixels above 100 e⁻/s, %", (40, 28, 510, 290))
-    lines = {"warm": "as measured", "warm_scaled": "scaled to −15 °C"}
-    return picture_of(axes) if _draw_over_years(axes, rows, lines) else NO_STATS
+    return picture_of(axes) if _draw_over_years(axes, rows, WARM) else NO_STATS
 
 
 def _draw_warm_counts(rows: Sequence[Row]) -> Image | str:

@@ -27,7 +27,7 @@ def test_marker_pixels(colneg, row, pixel, col, quadrant):
     assert np.argwhere(image == 7.0).tolist() == [[row + 512, col + 512]]
     assert np.count_nonzero(image >= 0) == 512
     names = {name for name, where in ccd.QUADRANTS.items() if 7.0 in image[where]}
-    assert names == {quadrant}
+    assert names == {quadrant} == {ccd.quadrant_of(row, col)}
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, bool])

@@ -22,6 +22,7 @@ from acaflow.archive.aca_dark.combine import (
     MaskBit,
     combine,
     combine_frames,
+    is_measured,
 )
 from acaflow.errors import InputError
 
@@ -495,3 +496,10 @@ def test_real_exposures_of_other_lengths_give_the_same_dark_current(real_data):
     assert np.median(first[hot] / second[hot]) == pytest.approx(1, abs=0.03)
     assert np.median(first) == pytest.approx(np.median(second), rel=0.05)
     assert all((master.mask & FEW == FEW).all() for master in masters)
+
+
+def test_what_is_missing_filled_or_nan_was_not_measured():
+    image = np.array([1.0, np.nan, 1.0, 1.0, 1.0])
+    mask = np.array([0, 0, MISSING, MISSING | FILLED, COSMIC], np.int16)
+    assert is_measured(image, mask).tolist() == [True, False, False, False, True]
+    assert is_measured(image).tolist() == [True, False, True, True, True]
