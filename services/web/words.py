@@ -30,7 +30,14 @@ PLACES = (
 """The places that exist, in the order of the design, with their keys."""
 
 THIN = "\u202f"
-KINDS = {"file.aca_l0.arrived": "ACA level 0", "file.unknown.arrived": "Unknown name"}
+KINDS = {
+    "file.aca_l0.arrived": "ACA level 0",
+    "file.aca_packets.arrived": "ACA packets",
+    "file.vc2.arrived": "Dark dumps",
+    "file.dark_info.arrived": "Dark info",
+    "file.eng_samples.arrived": "Engineering",
+    "file.unknown.arrived": "Unknown name",
+}
 """What a kind of arriving file is called in charts."""
 
 OUTCOMES = {

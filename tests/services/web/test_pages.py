@@ -625,3 +625,7 @@ def test_bars_are_drawn_from_zero_to_their_own_maximum(client: FlaskClient):
     drawn = words.bars([0, 1, 4], "jobs done")
     assert 'd="M4.5 16v-3.8h3v3.8zM8.5 16v-15.0h3v15.0z"' in drawn
     assert 'aria-label="jobs done in each of the last 24 hours, highest 4"' in drawn
+
+
+def test_every_kind_of_file_has_a_name_in_charts():
+    assert set(words.KINDS) == {kind for kind in messages.EVENTS if kind.startswith("file.")}
