@@ -11,8 +11,9 @@ import numpy as np
 from acaflow import storage, times
 from acaflow.archive.aca_dark import dark_cal
 from acaflow.archive.aca_dark.info import Info, read_info, write_info
+from acaflow.archive.aca_dark.replica import Replica
 from acaflow.archive.aca_dark.tree import INFO, DarkTree
-from acaflow.archive.aca_dark.vc2 import Replica, read_vc2
+from acaflow.archive.aca_dark.vc2 import read_vc2
 from acaflow.errors import ArchiveConflictError, InputError, SchemaError
 from acaflow.paths import parse_vc2_name
 from acaflow.runtime import messages, quarantine

@@ -22,8 +22,8 @@ from acaflow.archive.aca_dark.dark_files import (
 )
 from acaflow.archive.aca_dark.dark_l0 import read_replica_l0
 from acaflow.archive.aca_dark.info import read_info
+from acaflow.archive.aca_dark.replica import Replica
 from acaflow.archive.aca_dark.tree import INFO, DarkTree
-from acaflow.archive.aca_dark.vc2 import Replica
 from acaflow.errors import DataError, InputError, MissingDataError
 from acaflow.runtime import messages
 from acaflow.runtime.runs import Context, Skipped

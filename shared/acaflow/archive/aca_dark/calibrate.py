@@ -32,7 +32,7 @@ from acaflow.archive.aca_dark.dark_model import dark_temp_scale, get_warm_fracs
 from acaflow.archive.aca_dark.dark_quality import Finding, Level
 from acaflow.archive.aca_dark.dark_stats import compute_stats
 from acaflow.archive.aca_dark.info import Info
-from acaflow.archive.aca_dark.vc2 import Replica
+from acaflow.archive.aca_dark.replica import Replica
 from acaflow.archive.aca_dark.zodi import ZODI_E_PER_S, ZODI_PROPERTIES, zodi_properties
 from acaflow.errors import InputError, MissingDataError, QualityError
 from acaflow.telemetry.samples import Samples

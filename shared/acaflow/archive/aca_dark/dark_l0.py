@@ -18,7 +18,7 @@ from isal import igzip
 
 from acaflow import storage, times
 from acaflow.archive.aca_dark import ccd
-from acaflow.archive.aca_dark.vc2 import Counts, Replica
+from acaflow.archive.aca_dark.replica import Counts, Replica
 from acaflow.archive.l0_fits import inflate
 from acaflow.errors import CorruptFileError, SchemaError
 

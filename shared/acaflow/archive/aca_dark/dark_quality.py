@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from acaflow.archive.aca_dark.combine import FEWEST
-from acaflow.archive.aca_dark.vc2 import Replica
+from acaflow.archive.aca_dark.replica import Replica
 
 __all__ = [
     "Finding",

@@ -16,7 +16,7 @@ from acaflow.archive.aca_dark.dark_quality import (
     to_json,
     worst,
 )
-from acaflow.archive.aca_dark.vc2 import Counts, Replica
+from acaflow.archive.aca_dark.replica import Counts, Replica
 
 PASS, WARN, FAIL = Level
 FILE_RULES = ["Q2", "Q3", "Q4", "Q5", "Q6", "Q7", "Q8", "Q9"]
