@@ -15,7 +15,7 @@ from acaflow.archive.aca_dark.replica import Replica
 from acaflow.archive.aca_dark.tree import INFO, DarkTree
 from acaflow.archive.aca_dark.vc2 import read_vc2
 from acaflow.errors import ArchiveConflictError, InputError, SchemaError
-from acaflow.paths import parse_vc2_name
+from acaflow.paths import VC2_NAME, parse_vc2_name
 from acaflow.runtime import messages, quarantine
 from acaflow.runtime.runs import Context, Skipped
 
@@ -52,6 +52,9 @@ def receive_replica(
     ctx.fence(f"dark:{dark_id}")
     known = tree.raw_files().get(number)
     if known and _is_same(replica, sha256, known):
+        if ctx.claim.n > 1:  # an earlier attempt has placed it and could not tell
+            _remove_others(tree, number, known)
+            ctx.publish("vc2", known)
         _emit_received(ctx, dark_id, number)  # should the first delivery have died before
         return Skipped(f"{known.name} is there already, with the same content")
     if known and not _is_better(replica, sha256, known):
@@ -64,8 +67,7 @@ def receive_replica(
         # Waiting for the others goes on from the first arrival.
         os.utime(staged, ns=(known.stat().st_mtime_ns,) * 2)
     ctx.place(staged, tree.raw / name)
-    if known and known.name != name:
-        known.unlink(missing_ok=True)
+    _remove_others(tree, number, tree.raw / name)
     ctx.publish("vc2", tree.raw / name)
     ctx.log.info("replica %d of dark calibration %s: %d rows", number, dark_id, replica.rows())
     _emit_received(ctx, dark_id, number)
@@ -105,6 +107,14 @@ def _is_better(replica: Replica, sha256: str, known: Path) -> bool:
     """Tell whether a file is to replace another of the same replica; in any order the same."""
     other = read_vc2(known)
     return (replica.rows(), sha256) > (other.rows(), storage.sha256_file(known))
+
+
+def _remove_others(tree: DarkTree, number: int, kept: Path) -> None:
+    """Remove what a better file has replaced; quarantine has it."""
+    for path in tree.raw.iterdir():
+        is_dump = VC2_NAME.fullmatch(path.name) and path != kept
+        if is_dump and parse_vc2_name(path.name).replica == number:
+            path.unlink()
 
 
 def _keep_replaced(ctx: Context, old: Path, name: str) -> None:

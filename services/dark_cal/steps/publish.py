@@ -69,13 +69,14 @@ def report(ctx: Context, dark_id: str) -> Skipped | None:
     for name in PUBLISHED:
         if (tree.published / name).exists():
             ctx.publish("dark_cal", tree.published / name)
-    shutil.rmtree(tree.staged, ignore_errors=True)
+    if tree.staged.is_dir():  # in one step: half of it would be taken for another calibration
+        tree.staged.rename(ctx.stage("done"))
     ctx.settle_others("published after another look")
     revision = found.properties["revision"]
     ctx.log.info("dark calibration %s: revision %d is published", dark_id, revision)
     payload = messages.DarkPublished(dark_id, revision, found.properties.get("ccd_temp"))
     ctx.emit("dark_cal.published", f"dark:{dark_id}", payload)
-    if is_new:
+    if is_new or ctx.claim.n > 1:  # an earlier attempt may have published and could not tell
         _renew_following(ctx, dark_id, history)
     return None
 
@@ -151,9 +152,12 @@ def _publish(
         storage.place_dir(folder, tree.published, ctx.stage("replaced"))
         return
     old = tree.root / "old" / f"{tree.dark_id}-r{before.get('revision', 1)}"
-    for name in PUBLISHED:
-        if (tree.published / name).exists():
-            storage.link_into(tree.published / name, old / name)
+    if not old.exists():  # else an earlier attempt may have replaced some files already
+        kept = ctx.stage("old")
+        for name in PUBLISHED:
+            if (tree.published / name).exists():
+                storage.link_into(tree.published / name, kept / name)
+        storage.place_dir(kept, old, ctx.stage("replaced"))
     for name in PUBLISHED:  # properties last: readers compare the revision of both
         if (folder / name).exists():
             ctx.place(folder / name, tree.published / name)
@@ -187,6 +191,8 @@ def import_folder(ctx: Context, path: str) -> Skipped | None:
     """
     folder = inside(ctx.home.root, path)
     found = dark_cal.get_dark_cal_dirs(folder)
+    if not found and ctx.claim.n > 1:
+        return Skipped("an earlier attempt has imported all; renew the reports that are missing")
     if not found:
         raise MissingDataError(f"no folder YYYYDOY with a dark calibration in {folder}")
     added = 0
@@ -197,8 +203,8 @@ def import_folder(ctx: Context, path: str) -> Skipped | None:
             added += _import(ctx, DarkTree(ctx.home, dark_id), Path(source))
         except (DataError, MissingDataError, InputError) as err:
             ctx.log.error("%s left out: %s", dark_id, err)
-    if folder.is_relative_to(ctx.home.work):
-        shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_relative_to(ctx.home.work):  # a copy made for this job
+        folder.rename(ctx.stage("done"))
     return None if added else Skipped("no calibration of the folder is new and readable")
 
 

@@ -9,6 +9,7 @@ bytes.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -98,7 +99,9 @@ def write_calibration(folder: Path, cal: Calibration) -> None:
         hdus["SIGMA"].header["BUNIT"] = "e-/s"
     for hdu in hdus:
         hdu.add_checksum(when="of this HDU")  # the default comment is the time of day
-    hdus.writeto(folder / IMAGE, overwrite=True)
+    content = io.BytesIO()  # on a full disk astropy's own writing names neither file nor errno
+    hdus.writeto(content)
+    (folder / IMAGE).write_bytes(content.getbuffer())
     write_json(folder / PROPERTIES, cal.properties)
     write_json(folder / QUALITY, cal.quality)
 
