@@ -219,13 +219,13 @@ def _import(ctx: Context, tree: DarkTree, source: Path) -> bool:
         return False
     if not tree.published.is_dir():
         cal = with_stats(replace(cal, properties=cal.properties | {"id": named}))
-        cal = replace(cal, properties={"revision": 1} | cal.properties)
+        ctx.fence("dark_cal")
+        cal = _finished(cal, None, dark_cal.history(tree.root), True)
         staged = ctx.stage(tree.dark_id)
         with storage.translated(staged):
             write_calibration(staged, cal)
             if (source / INFO).exists():
                 shutil.copyfile(source / INFO, staged / INFO)
-        ctx.fence("dark_cal")
         storage.place_dir(staged, tree.published, ctx.stage("replaced"))
     ctx.publish("dark_cal", tree.published / PROPERTIES)
     ctx.emit("dark_cal.assembled", f"dark:{tree.dark_id}", messages.DarkArgs(tree.dark_id))

@@ -370,6 +370,12 @@ def test_calibrations_of_another_archive_are_taken_over(flow):
     flow.ask("dark_cal.import_folder", path="other")
     assert "no calibration of the folder is new" in text_of(flow, "dark_cal.import_folder")
     assert (flow.tree("1999223").report("1999_aug") / "index.html").exists()
+    listed = read_json(flow.home.root / "www/dark_cal/index.json")["calibrations"]
+    assert [item["link"] for item in listed] == [
+        "2024_aug/index.html",
+        "2012_feb/index.html",
+        "1999_aug/index.html",
+    ]
 
 
 def test_import_leaves_out_what_is_no_calibration(flow):
