@@ -101,15 +101,21 @@ def test_demo_of_two_simulated_hours(tmp_path):
     (tmp_path / ".demo/archive/old").touch()
     answer = run_demo(tmp_path, "--hours", "2")
     assert answer.code == 0, answer
-    assert "feeding 8 files" in answer.out
-    assert "8 of 8 files processed" in answer.out
-    table = [line.split() for line in answer.out.splitlines() if line.startswith("aca_l0 ")]
-    assert [row[1:3] for row in table] == [[f"aca0:{slot}", "1"] for slot in range(8)]
+    # Level 0 of eight slots; of the dark calibration five dumps, info, samples of two quantities,
+    # and two level-0 files before and after each replica.
+    assert "feeding 36 files" in answer.out
+    assert "36 of 36 files processed" in answer.out
+    table = [line.split() for line in answer.out.splitlines()]
+    found = {tuple(row[:2]): row[2] for row in table if len(row) > 2}
+    expected = {f"aca0:{slot}": "21" if slot == 6 else "1" for slot in range(8)}
+    assert {slot: found["aca_l0", slot] for slot in expected} == expected
+    assert found["dark_cal", "dark:2026098"] == "4"
     assert "pages: http://127.0.0.1:" in answer.out
     [lock] = (tmp_path / ".demo/state/run").glob("acaflow.lock")
     assert lock.read_text() == ""
     assert not (tmp_path / ".demo/archive/old").exists()
-    assert len(list((tmp_path / ".demo/processed").glob("*/*/*.fits.gz"))) == 8
+    assert len(list((tmp_path / ".demo/processed").glob("*/*/*.fits.gz"))) == 28
+    assert (tmp_path / ".demo/www/dark_cal/2026_apr/index.html").exists()
 
 
 def test_demo_at_a_terminal_stays_until_ctrl_c(tmp_path):
